@@ -1,0 +1,52 @@
+/**
+ * The codec table: every codec's facts that planning needs. The encode/decode code is
+ * `python_shim/cfx_shim/codecs/<name>.py`, found by name; payload sizes are equal on both sides
+ * (checked by test/contract.test.ts).
+ */
+
+/** A tensor as a codec sees it: N tokens by C channels, `itemBytes` bytes an element in its own dtype. */
+export interface BlockShape {
+  tokens: number;
+  channels: number;
+  itemBytes: number;
+}
+
+export interface CodecFacts {
+  /** Payload size in bytes for one N × C block, scales included. */
+  payloadBytes: (shape: BlockShape) => number;
+  /** Lossy codecs may code a residual against a base; exact ones never need one. */
+  exact: boolean;
+  source: string;
+}
+
+const scalesBytes = ({ tokens, channels }: BlockShape) => 2 * tokens + 2 * channels;
+const bitPlaneBytes = ({ tokens, channels }: BlockShape) => tokens * Math.ceil(channels / 8);
+
+export const CODECS = {
+  identity: {
+    payloadBytes: ({ tokens, channels, itemBytes }: BlockShape) => tokens * channels * itemBytes,
+    exact: true,
+    source: 'the tensor itself, in its own dtype',
+  },
+  binary: {
+    payloadBytes: (shape: BlockShape) => scalesBytes(shape) + bitPlaneBytes(shape),
+    exact: false,
+    source: 'CompactFusion 1-bit: sign times u(token)·v(channel)',
+  },
+  int2: {
+    payloadBytes: (shape: BlockShape) => scalesBytes(shape) + 2 * bitPlaneBytes(shape),
+    exact: false,
+    source: 'CompactFusion 2-bit: levels 0.5 and 2.0 times u(token)·v(channel)',
+  },
+} satisfies Record<string, CodecFacts>;
+
+export type CodecName = keyof typeof CODECS;
+
+/** Each role's section in a message starts on this boundary; a message ends with one such block of flags. */
+export const SECTION_ALIGN = 16;
+
+export const alignSection = (bytes: number) => Math.ceil(bytes / SECTION_ALIGN) * SECTION_ALIGN;
+
+/** Bytes of one message to one peer: its sections, each padded, and the flag block. */
+export const messageBytes = (sectionBytes: number[]) =>
+  sectionBytes.reduce((sum, bytes) => sum + alignSection(bytes), SECTION_ALIGN);
