@@ -4,7 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import type { Collective, Role } from './adapter.js';
+import { COLLECTIVES, ROLES } from './adapter.js';
 import type { CodecName } from './codec.js';
+import { CODECS } from './codec.js';
+import { CfxError } from './errors.js';
+import type { Policy, Rule } from './policy.js';
+import { PRESETS } from './policy.js';
+import { readRange } from './range.js';
 
 /** Half-open range; `null` as the end means "to the last". */
 export type Range = [number, number | null];
@@ -27,7 +33,77 @@ export interface Plan {
   planId: string;
   /** The preset or file it came from. */
   policy: string;
-  /** The first this many steps of a generation are sent whole (keyframes). */
+  /**
+   * The first this many steps of a generation are sent whole (keyframes).
+   * @minimum 1
+   */
   warmupSteps: number;
+  /** @maxItems 256 */
   cells: Cell[];
+}
+
+/** JSON with sorted keys and no white space: equal values give equal text. */
+const canonicalJson = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`;
+};
+
+export const planIdOf = ({ policy, warmupSteps, cells }: Omit<Plan, 'planId'>): string =>
+  createHash('sha256').update(canonicalJson({ policy, warmupSteps, cells })).digest('hex').slice(0, 16);
+
+/** Listed in the table's own order, so that the order a user wrote does not change the plan's id. */
+const ordered = <T>(all: readonly T[], chosen: readonly T[] = all): T[] => all.filter((item) => chosen.includes(item));
+
+const compileRule = (rule: Rule): Cell => {
+  const exact = rule.codec === 'off' || CODECS[rule.codec].exact;
+  return {
+    steps: readRange(rule.steps),
+    layers: readRange(rule.layers),
+    roles: ordered(ROLES, rule.roles),
+    collectives: ordered(COLLECTIVES, rule.collectives),
+    codec: rule.codec,
+    residualOrder: rule.residualOrder ?? (exact ? 0 : 1),
+    feedback: rule.feedback ?? true,
+  };
+};
+
+/** The same policy always gives the same plan, id included. */
+export function compilePlan(policy: Policy): Plan {
+  const preset = policy.preset ?? 'off';
+  const body = {
+    policy: policy.name ?? (policy.rules?.length ? 'custom' : preset),
+    warmupSteps: policy.warmupSteps ?? 1,
+    cells: [...(policy.rules ?? []), ...PRESETS[preset].rules].map(compileRule),
+  };
+  return { planId: planIdOf(body), ...body };
+}
+
+const inRange = (index: number, [from, to]: Range) => index >= from && (to === null || index < to);
+
+/** The cell that decides for one call; null leaves it to the framework. */
+export const cellFor = (plan: Plan, step: number, layer: number, role: Role, collective: Collective): Cell | null =>
+  plan.cells.find(
+    (cell) =>
+      inRange(step, cell.steps) &&
+      inRange(layer, cell.layers) &&
+      cell.roles.includes(role) &&
+      cell.collectives.includes(collective),
+  ) ?? null;
+
+/** Checks what a schema cannot: that ranges hold something and that the id is the content's. */
+export function assertPlan(plan: Plan): Plan {
+  for (const [index, { steps, layers }] of plan.cells.entries()) {
+    for (const [from, to] of [steps, layers]) {
+      if (to !== null && to <= from) {
+        throw new CfxError('CFX_PLAN_REFUSED', `cell ${index} of plan ${plan.planId} has the empty range [${from}, ${to})`);
+      }
+    }
+  }
+  const found = planIdOf(plan);
+  if (found !== plan.planId) {
+    throw new CfxError('CFX_PLAN_REFUSED', `the plan is named ${plan.planId}, but its content hashes to ${found}`);
+  }
+  return plan;
 }
