@@ -149,7 +149,10 @@ export interface Run {
   device: 'cpu' | '';
   strict: boolean;
   verify: boolean;
-  /** How long a rank waits for the others' part in the agreement. */
+  /**
+   * How long a rank waits for the others' part in the agreement.
+   * @fraction
+   */
   agreeTimeoutSeconds: number;
   /** Found before the launch (unsupported version, fp8 comms, …): no rank compresses, for this reason. */
   refusal: { code: ErrorCode; reason: string } | null;

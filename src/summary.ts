@@ -19,6 +19,16 @@ export interface RankSummary {
   telemetryDropped: number;
 }
 
+export interface Totals {
+  rawBytes: number;
+  wireBytes: number;
+  /**
+   * Raw over wire; null when nothing was sent.
+   * @fraction
+   */
+  ratio: number | null;
+}
+
 export interface Summary {
   planId: string;
   policy: string;
@@ -32,7 +42,7 @@ export interface Summary {
   steps: number;
   /** Summed over ranks. */
   sites: SiteCounters[];
-  totals: { rawBytes: number; wireBytes: number; ratio: number | null };
+  totals: Totals;
   fallbacks: Fallback[];
   notes: string[];
   /** The largest over the ranks. */
