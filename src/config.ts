@@ -2,6 +2,14 @@
  * Configuration: what a user sets, from where, and what is in force. Order: flag, environment
  * (`CFX_*`), configuration file, default. All mistakes are reported at once, with file and line.
  */
+import { dirname, resolve } from 'node:path';
+import { findConfigFiles, readConfigFile } from './configfile.js';
+import type { Document } from './document.js';
+import { describeMistake, locate, refuse } from './document.js';
+import { show } from './nearest.js';
+import { expectedPolicy, isPolicyFile } from './preset.js';
+import type { Mistake } from './validate.js';
+import { mistakesOf } from './validate.js';
 
 /** What a user may write in `cfx.config.json` (the schema is generated from this type). */
 export interface RawConfig {
@@ -71,3 +79,95 @@ export const CONFIG_NAMES: { readonly [K in ConfigKey]: { flag: string; env: str
 
 /** Types a configuration written in TypeScript or JavaScript; returns it as it is. */
 export const defineConfig = (raw: RawConfig): RawConfig => raw;
+
+export type Origins = { [K in ConfigKey]: string };
+
+export interface Resolved {
+  config: Config;
+  /** Where each value came from: "flag --policy", "env CFX_POLICY", "file <path>" or "default". */
+  origins: Origins;
+}
+
+export interface Sources {
+  /** As given on the command line; `config` names a file that replaces the search for one. */
+  flags: { [K in ConfigKey]?: unknown } & { config?: string | undefined };
+  env: { readonly [name: string]: string | undefined };
+  cwd: string;
+  home: string;
+}
+
+/** One place that values come from, before anything is checked. */
+interface Layer {
+  values: { [key: string]: unknown };
+  origin: (key: ConfigKey) => string;
+  describe: (mistake: Mistake) => string;
+}
+
+const KEYS = Object.keys(DEFAULT_CONFIG) as ConfigKey[];
+const WORDS: { [word: string]: boolean } = { 1: true, true: true, yes: true, on: true, 0: false, false: false, no: false, off: false };
+
+/** Text from a flag or the environment, as the type the key has; what cannot be read stays text, for the schema to refuse. */
+function fromText(key: ConfigKey, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  const kind = typeof DEFAULT_CONFIG[key];
+  if (kind === 'boolean') return WORDS[value.toLowerCase()] ?? value;
+  if (kind === 'number') return value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value;
+  return value;
+}
+
+function textLayer(kind: 'flag' | 'env', values: { readonly [name: string]: unknown }): Layer {
+  const nameOf = (key: ConfigKey) => (kind === 'flag' ? key : CONFIG_NAMES[key].env);
+  // An empty variable is an unset one.
+  const set = KEYS.filter((key) => values[nameOf(key)] !== undefined && !(kind === 'env' && values[nameOf(key)] === ''));
+  return {
+    values: Object.fromEntries(set.map((key) => [key, fromText(key, values[nameOf(key)])])),
+    origin: (key) => `${kind} ${CONFIG_NAMES[key][kind]}`,
+    describe: ({ path, found, expected }) =>
+      `${kind} ${CONFIG_NAMES[path[0] as ConfigKey][kind]}: found ${found}; expected ${expected}`,
+  };
+}
+
+const isTable = (value: unknown): value is { [key: string]: unknown } => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A policy file named in a configuration file lies beside that file, wherever cfx is started. */
+function relativeTo(file: string, value: unknown): { [key: string]: unknown } {
+  if (!isTable(value)) return {};
+  const { policy } = value;
+  return typeof policy === 'string' && isPolicyFile(policy) ? { ...value, policy: resolve(dirname(file), policy) } : value;
+}
+
+function fileLayer(document: Document): Layer {
+  return {
+    values: relativeTo(document.file, document.value),
+    origin: () => `file ${document.file}`,
+    describe: (mistake) => `${document.file}:${document.lineOf(mistake.path)}: ${describeMistake(mistake)}`,
+  };
+}
+
+function mistakesIn({ values, describe }: Layer): string[] {
+  const { policy } = values;
+  const expected = typeof policy === 'string' ? expectedPolicy(policy) : null;
+  const unknown = expected === null ? [] : [{ path: ['policy'], found: show(policy), expected }];
+  return [...mistakesOf('config', values), ...unknown].map(describe);
+}
+
+/** The value of every key and where it came from; all mistakes in all sources as one error. */
+export function resolveConfig({ flags, env, cwd, home }: Sources): Resolved {
+  const documents = findConfigFiles({ named: flags.config ?? (env.CFX_CONFIG || undefined), env, cwd, home }).map(readConfigFile);
+  const layers = [textLayer('flag', flags), textLayer('env', env), ...documents.map(fileLayer)];
+  const mistakes = [
+    ...documents.flatMap((document) => locate(document, isTable(document.value) ? [] : mistakesOf('config', document.value ?? {}))),
+    ...layers.flatMap(mistakesIn),
+  ];
+  if (mistakes.length > 0) refuse(mistakes);
+
+  const origins = Object.fromEntries(KEYS.map((key) => [key, 'default'])) as Origins;
+  const values: { [key: string]: unknown } = { ...DEFAULT_CONFIG };
+  for (const key of KEYS) {
+    const layer = layers.find((candidate) => candidate.values[key] !== undefined);
+    if (!layer) continue;
+    origins[key] = layer.origin(key);
+    values[key] = layer.values[key];
+  }
+  return { config: Object.freeze(values) as unknown as Config, origins };
+}

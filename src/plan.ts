@@ -9,7 +9,7 @@ import type { CodecName } from './codec.js';
 import { CODECS } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Policy, Rule } from './policy.js';
-import { PRESETS } from './policy.js';
+import { PRESETS } from './preset.js';
 import { readRange } from './range.js';
 
 /** Half-open range; `null` as the end means "to the last". */

@@ -4,6 +4,16 @@
  */
 import type { Collective, Role } from './adapter.js';
 import type { CodecName } from './codec.js';
+import { locate, readDocument, refuse } from './document.js';
+import { show } from './nearest.js';
+import type { PresetName } from './preset.js';
+import { expectedPolicy, isPolicyFile } from './preset.js';
+import { parseRange, RANGE_FORMS } from './range.js';
+import type { Mistake } from './validate.js';
+import { mistakesOf } from './validate.js';
+
+export type { PresetName } from './preset.js';
+export { PRESETS } from './preset.js';
 
 /**
  * A range of steps or layers, counted from 0: the number 3 is 3 alone; [0, 10] is 0 up to, not
@@ -50,16 +60,34 @@ export interface Policy {
   rules?: Rule[];
 }
 
-export type PresetName = 'off' | 'identity' | 'paper-1bit' | 'paper-2bit';
-
-export interface Preset {
-  rules: readonly Rule[];
-  source: string;
+/** What the schema cannot say: ranges written as text or that hold nothing, and a policy without effect. */
+function mistakesBeyondSchema(policy: Policy): Mistake[] {
+  const ranges = (policy.rules ?? []).flatMap((rule, index) =>
+    (['steps', 'layers'] as const)
+      .filter((key) => rule[key] !== undefined && parseRange(rule[key]) === null)
+      .map((key) => ({ path: ['rules', index, key], found: show(rule[key]), expected: `${RANGE_FORMS}, not empty` })),
+  );
+  const empty = policy.preset === undefined && !policy.rules?.length;
+  return empty ? [{ path: [], found: 'neither "preset" nor "rules"', expected: 'at least one of them' }] : ranges;
 }
 
-export const PRESETS: { readonly [N in PresetName]: Preset } = {
-  off: { rules: [{ codec: 'off' }], source: 'attached, nothing compressed' },
-  identity: { rules: [{ codec: 'identity' }], source: 'the whole path, without loss' },
-  'paper-1bit': { rules: [{ codec: 'binary' }], source: 'CompactFusion 1-bit: residual with error feedback' },
-  'paper-2bit': { rules: [{ codec: 'int2' }], source: 'CompactFusion 2-bit: residual with error feedback' },
-};
+/** A preset by its name, or a policy file; all mistakes in the file as one error. */
+export function loadPolicy(nameOrFile: string, readFile: (file: string) => string): Policy {
+  const expected = expectedPolicy(nameOrFile);
+  if (expected !== null) refuse([`policy: found ${show(nameOrFile)}; expected ${expected}`]);
+  if (!isPolicyFile(nameOrFile)) return { name: nameOrFile, preset: nameOrFile as PresetName };
+
+  let text: string;
+  try {
+    text = readFile(nameOrFile);
+  } catch (cause) {
+    refuse([`policy file ${nameOrFile} cannot be read: ${(cause as Error).message}`]);
+  }
+  const document = readDocument(nameOrFile, text);
+  if (document.broken.length > 0) refuse(document.broken);
+  const mistakes = mistakesOf('policy', document.value);
+  const policy = document.value as Policy;
+  const found = mistakes.length > 0 ? mistakes : mistakesBeyondSchema(policy);
+  if (found.length > 0) refuse(locate(document, found));
+  return { name: nameOrFile.slice(nameOrFile.lastIndexOf('/') + 1), ...policy };
+}
