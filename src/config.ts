@@ -5,7 +5,7 @@
 import { dirname, resolve } from 'node:path';
 import { findConfigFiles, readConfigFile } from './configfile.js';
 import type { Document } from './document.js';
-import { describeMistake, locate, refuse } from './document.js';
+import { locate, refuse } from './document.js';
 import { show } from './nearest.js';
 import { expectedPolicy, isPolicyFile } from './preset.js';
 import type { Mistake } from './validate.js';
@@ -96,11 +96,11 @@ export interface Sources {
   home: string;
 }
 
-/** One place that values come from, before anything is checked. */
+/** One place that values come from, checked. */
 interface Layer {
   values: { [key: string]: unknown };
   origin: (key: ConfigKey) => string;
-  describe: (mistake: Mistake) => string;
+  mistakes: string[];
 }
 
 const KEYS = Object.keys(DEFAULT_CONFIG) as ConfigKey[];
@@ -115,50 +115,43 @@ function fromText(key: ConfigKey, value: unknown): unknown {
   return value;
 }
 
-function textLayer(kind: 'flag' | 'env', values: { readonly [name: string]: unknown }): Layer {
-  const nameOf = (key: ConfigKey) => (kind === 'flag' ? key : CONFIG_NAMES[key].env);
-  // An empty variable is an unset one.
-  const set = KEYS.filter((key) => values[nameOf(key)] !== undefined && !(kind === 'env' && values[nameOf(key)] === ''));
-  return {
-    values: Object.fromEntries(set.map((key) => [key, fromText(key, values[nameOf(key)])])),
-    origin: (key) => `${kind} ${CONFIG_NAMES[key][kind]}`,
-    describe: ({ path, found, expected }) =>
-      `${kind} ${CONFIG_NAMES[path[0] as ConfigKey][kind]}: found ${found}; expected ${expected}`,
-  };
-}
-
-const isTable = (value: unknown): value is { [key: string]: unknown } => typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** A policy file named in a configuration file lies beside that file, wherever cfx is started. */
-function relativeTo(file: string, value: unknown): { [key: string]: unknown } {
-  if (!isTable(value)) return {};
-  const { policy } = value;
-  return typeof policy === 'string' && isPolicyFile(policy) ? { ...value, policy: resolve(dirname(file), policy) } : value;
-}
-
-function fileLayer(document: Document): Layer {
-  return {
-    values: relativeTo(document.file, document.value),
-    origin: () => `file ${document.file}`,
-    describe: (mistake) => `${document.file}:${document.lineOf(mistake.path)}: ${describeMistake(mistake)}`,
-  };
-}
-
-function mistakesIn({ values, describe }: Layer): string[] {
-  const { policy } = values;
+function mistakesIn(raw: unknown): Mistake[] {
+  const policy = isTable(raw) ? raw.policy : undefined;
   const expected = typeof policy === 'string' ? expectedPolicy(policy) : null;
   const unknown = expected === null ? [] : [{ path: ['policy'], found: show(policy), expected }];
-  return [...mistakesOf('config', values), ...unknown].map(describe);
+  return [...mistakesOf('config', raw), ...unknown];
+}
+
+function textLayer(kind: 'flag' | 'env', given: { readonly [name: string]: unknown }): Layer {
+  const nameOf = (key: ConfigKey) => `${kind} ${CONFIG_NAMES[key][kind]}`;
+  const textOf = (key: ConfigKey) => given[kind === 'flag' ? key : CONFIG_NAMES[key].env];
+  // An empty variable is an unset one.
+  const set = KEYS.filter((key) => textOf(key) !== undefined && !(kind === 'env' && textOf(key) === ''));
+  const values = Object.fromEntries(set.map((key) => [key, fromText(key, textOf(key))]));
+  const mistakes = mistakesIn(values).map(
+    ({ path, found, expected }) => `${nameOf(path[0] as ConfigKey)}: found ${found}; expected ${expected}`,
+  );
+  return { values, origin: nameOf, mistakes };
+}
+
+const isTable = (value: unknown): value is { [key: string]: unknown } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function fileLayer(document: Document): Layer {
+  const raw = document.value ?? {};
+  const values = isTable(raw) ? { ...raw } : {};
+  // A policy file named in a configuration file lies beside that file, wherever cfx is started.
+  if (typeof values.policy === 'string' && isPolicyFile(values.policy)) {
+    values.policy = resolve(dirname(document.file), values.policy);
+  }
+  return { values, origin: () => `file ${document.file}`, mistakes: locate(document, mistakesIn(raw)) };
 }
 
 /** The value of every key and where it came from; all mistakes in all sources as one error. */
 export function resolveConfig({ flags, env, cwd, home }: Sources): Resolved {
-  const documents = findConfigFiles({ named: flags.config ?? (env.CFX_CONFIG || undefined), env, cwd, home }).map(readConfigFile);
-  const layers = [textLayer('flag', flags), textLayer('env', env), ...documents.map(fileLayer)];
-  const mistakes = [
-    ...documents.flatMap((document) => locate(document, isTable(document.value) ? [] : mistakesOf('config', document.value ?? {}))),
-    ...layers.flatMap(mistakesIn),
-  ];
+  const files = findConfigFiles({ named: flags.config ?? (env.CFX_CONFIG || undefined), env, cwd, home });
+  const layers = [textLayer('flag', flags), textLayer('env', env), ...files.map(readConfigFile).map(fileLayer)];
+  const mistakes = layers.flatMap((layer) => layer.mistakes);
   if (mistakes.length > 0) refuse(mistakes);
 
   const origins = Object.fromEntries(KEYS.map((key) => [key, 'default'])) as Origins;

@@ -40,15 +40,18 @@ export function readDocument(file: string, text: string): Document {
 }
 
 export const describeMistake = ({ path, found, expected }: Mistake): string =>
-  `${describePath(path)}: found ${found}; expected ${expected}`;
+  `${path.length > 0 ? `${describePath(path)}: ` : ''}found ${found}; expected ${expected}`;
 
-/** Every mistake of a document on its own line, with the line it is on. */
-export const locate = (document: Document, mistakes: Mistake[]): string[] => [
-  ...document.broken,
-  ...mistakes.map((mistake) => `${document.file}:${document.lineOf(mistake.path)}: ${describeMistake(mistake)}`),
+/** Every mistake with the line it is on, from the top of the file to its end. */
+export const locate = ({ file, broken, lineOf }: Document, mistakes: Mistake[]): string[] => [
+  ...broken,
+  ...mistakes
+    .map((mistake) => ({ line: lineOf(mistake.path), text: describeMistake(mistake) }))
+    .sort((a, b) => a.line - b.line)
+    .map(({ line, text }) => `${file}:${line}: ${text}`),
 ];
 
 /** One error for all mistakes, so that they can be corrected in one go. */
 export function refuse(mistakes: string[]): never {
-  throw new CfxError('CFX_CONFIG', mistakes.length === 1 ? (mistakes[0] as string) : `${mistakes.length} mistakes:\n  ${mistakes.join('\n  ')}\n`);
+  throw new CfxError('CFX_CONFIG', mistakes.length === 1 ? (mistakes[0] as string) : `${mistakes.length} mistakes:\n  ${mistakes.join('\n  ')}`);
 }

@@ -60,15 +60,24 @@ export interface Policy {
   rules?: Rule[];
 }
 
-/** What the schema cannot say: ranges written as text or that hold nothing, and a policy without effect. */
-function mistakesBeyondSchema(policy: Policy): Mistake[] {
-  const ranges = (policy.rules ?? []).flatMap((rule, index) =>
-    (['steps', 'layers'] as const)
-      .filter((key) => rule[key] !== undefined && parseRange(rule[key]) === null)
-      .map((key) => ({ path: ['rules', index, key], found: show(rule[key]), expected: `${RANGE_FORMS}, not empty` })),
+const isRange = ({ path }: Mistake) => path[0] === 'rules' && (path[2] === 'steps' || path[2] === 'layers');
+
+/** Ranges are judged here, by one wording for all forms; the schema judges the rest. */
+function mistakesIn(policy: unknown): Mistake[] {
+  const { preset, rules } = (policy ?? {}) as { [key: string]: unknown };
+  const written: unknown[] = Array.isArray(rules) ? rules : [];
+  const ranges = written.flatMap((rule, index) =>
+    (['steps', 'layers'] as const).flatMap((key) => {
+      const range = (rule as Rule | null)?.[key];
+      const wrong = range !== undefined && parseRange(range) === null;
+      return wrong ? [{ path: ['rules', index, key], found: show(range), expected: RANGE_FORMS }] : [];
+    }),
   );
-  const empty = policy.preset === undefined && !policy.rules?.length;
-  return empty ? [{ path: [], found: 'neither "preset" nor "rules"', expected: 'at least one of them' }] : ranges;
+  const mistakes = [...mistakesOf('policy', policy).filter((mistake) => !isRange(mistake)), ...ranges];
+  const empty = preset === undefined && written.length === 0;
+  return mistakes.length === 0 && empty
+    ? [{ path: [], found: 'neither "preset" nor "rules"', expected: 'at least one of them' }]
+    : mistakes;
 }
 
 /** A preset by its name, or a policy file; all mistakes in the file as one error. */
@@ -84,10 +93,7 @@ export function loadPolicy(nameOrFile: string, readFile: (file: string) => strin
     refuse([`policy file ${nameOrFile} cannot be read: ${(cause as Error).message}`]);
   }
   const document = readDocument(nameOrFile, text);
-  if (document.broken.length > 0) refuse(document.broken);
-  const mistakes = mistakesOf('policy', document.value);
-  const policy = document.value as Policy;
-  const found = mistakes.length > 0 ? mistakes : mistakesBeyondSchema(policy);
-  if (found.length > 0) refuse(locate(document, found));
-  return { name: nameOrFile.slice(nameOrFile.lastIndexOf('/') + 1), ...policy };
+  const mistakes = locate(document, document.broken.length > 0 ? [] : mistakesIn(document.value));
+  if (mistakes.length > 0) refuse(mistakes);
+  return { name: nameOrFile.slice(nameOrFile.lastIndexOf('/') + 1), ...(document.value as Policy) };
 }

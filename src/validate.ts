@@ -38,7 +38,15 @@ function validator(schema: SchemaName, definition?: string): ValidateFunction {
   return validate;
 }
 
-const article = (type: unknown) => (type === 'integer' ? 'whole number' : String(type));
+const TYPES: { [type: string]: string } = {
+  boolean: 'true or false',
+  integer: 'a whole number',
+  number: 'a number',
+  string: 'text',
+  array: 'a list',
+  object: 'keys with values',
+};
+const typeName = (type: unknown) => TYPES[String(type)] ?? String(type);
 
 function expectation({ keyword, params, parentSchema, data }: ErrorObject): string {
   switch (keyword) {
@@ -47,14 +55,14 @@ function expectation({ keyword, params, parentSchema, data }: ErrorObject): stri
     case 'const':
       return show(params.allowedValue);
     case 'type':
-      return [params.type].flat().map(article).join(' or ');
+      return [params.type].flat().map(typeName).join(' or ');
     case 'minimum':
     case 'maximum':
     case 'exclusiveMinimum':
-      return `a ${article(parentSchema?.type)} ${params.comparison} ${params.limit}`;
+      return `${typeName(parentSchema?.type)} ${params.comparison} ${params.limit}`;
     case 'minItems':
     case 'maxItems':
-      return `${keyword === 'minItems' ? 'at least' : 'at most'} ${params.limit} items`;
+      return `${keyword === 'minItems' ? 'at least' : 'at most'} ${params.limit} of them`;
     case 'anyOf':
       return alternatives(parentSchema);
     default:
@@ -67,7 +75,7 @@ function alternatives(schema: ErrorObject['parentSchema']): string {
   const members: { const?: unknown; type?: unknown }[] = schema?.anyOf ?? [];
   const simple = members.every((member) => 'const' in member || member.type === 'null');
   if (simple) return members.map((member) => ('const' in member ? show(member.const) : 'null')).join(' or ');
-  return String(schema?.description ?? 'another form').replace(/ Default.*$/, '');
+  return `another form: ${schema?.description ?? 'see the schema'}`;
 }
 
 const pathOf = ({ instancePath }: ErrorObject): (string | number)[] =>
