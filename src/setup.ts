@@ -208,3 +208,10 @@ export async function ensureSide(o: SetupOptions & { python: string }, abi: stri
     return { path: target, created: true };
   }, o.signal);
 }
+
+/** Runs a Python program of ours to its end and gives its stdout. */
+export async function runPython(command: string[], env: SetupOptions['env']): Promise<string> {
+  const outcome = await runProgram(command, { root: '', env, log: () => undefined });
+  if (outcome.code !== 0) throw failure(command.slice(0, 2).join(' '), outcome);
+  return outcome.stdout;
+}
