@@ -61,9 +61,10 @@ export function renderAll(root: string): { [path: string]: string } {
     const schema = refine(generator.getSchemaForSymbol(type)) as Schema;
     return { $schema: schema.$schema, title, ...schema };
   };
-  const { $schema, definitions } = refine(
-    generator.getSchemaForSymbols(['FromRank', 'ToRank', 'Run']),
-  ) as { $schema: string; definitions: Schema };
+  const { $schema, definitions } = refine(generator.getSchemaForSymbols(['FromRank', 'ToRank', 'Run'])) as {
+    $schema: string;
+    definitions: Schema;
+  };
 
   return {
     'schemas/config.schema.json': json(one('RawConfig', 'cfx configuration')),

@@ -104,7 +104,16 @@ interface Layer {
 }
 
 const KEYS = Object.keys(DEFAULT_CONFIG) as ConfigKey[];
-const WORDS: { [word: string]: boolean } = { 1: true, true: true, yes: true, on: true, 0: false, false: false, no: false, off: false };
+const WORDS: { [word: string]: boolean } = {
+  1: true,
+  true: true,
+  yes: true,
+  on: true,
+  0: false,
+  false: false,
+  no: false,
+  off: false,
+};
 
 /** Text from a flag or the environment, as the type the key has; what cannot be read stays text, for the schema to refuse. */
 function fromText(key: ConfigKey, value: unknown): unknown {

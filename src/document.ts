@@ -53,5 +53,8 @@ export const locate = ({ file, broken, lineOf }: Document, mistakes: Mistake[]):
 
 /** One error for all mistakes, so that they can be corrected in one go. */
 export function refuse(mistakes: string[]): never {
-  throw new CfxError('CFX_CONFIG', mistakes.length === 1 ? (mistakes[0] as string) : `${mistakes.length} mistakes:\n  ${mistakes.join('\n  ')}`);
+  throw new CfxError(
+    'CFX_CONFIG',
+    mistakes.length === 1 ? (mistakes[0] as string) : `${mistakes.length} mistakes:\n  ${mistakes.join('\n  ')}`,
+  );
 }

@@ -8,7 +8,10 @@
  */
 export const ERRORS = {
   CFX_USAGE: { exit: 64, fix: 'Run "cfx --help" or "cfx <command> --help".' },
-  CFX_CONFIG: { exit: 78, fix: 'Correct the configuration; schemas/config.schema.json and schemas/policy.schema.json describe it.' },
+  CFX_CONFIG: {
+    exit: 78,
+    fix: 'Correct the configuration; schemas/config.schema.json and schemas/policy.schema.json describe it.',
+  },
   CFX_COMMAND_NOT_FOUND: { exit: 127, fix: 'Check the command after "--" and PATH.' },
   CFX_COMMAND_NOT_EXECUTABLE: { exit: 126, fix: 'Make the command executable, or start it through its interpreter.' },
   CFX_PYTHON: { exit: 69, fix: 'Install Python 3.10 or newer, or name an interpreter with --python.' },
@@ -16,12 +19,21 @@ export const ERRORS = {
   CFX_ADAPTER_VERSION: { exit: 96, fix: 'Install a supported version, or run without cfx.' },
   CFX_FP8_COMMS: { exit: 96, fix: 'Drop --use_fp8_comms, or run without cfx: the two must not be stacked.' },
   CFX_STEP_CACHE: { exit: 96, fix: 'Drop the step cache, or run without cfx: skipped steps would differ between ranks.' },
-  CFX_HEAD_BALANCE: { exit: 96, fix: 'Drop --use_spargeattn_head_balance, or run without cfx: permuted heads invalidate the bases.' },
+  CFX_HEAD_BALANCE: {
+    exit: 96,
+    fix: 'Drop --use_spargeattn_head_balance, or run without cfx: permuted heads invalidate the bases.',
+  },
   CFX_ISOLATED_PYTHON: { exit: 96, fix: 'Start Python without -I, -S or -E: these skip the hook that attaches cfx.' },
-  CFX_NO_HELLO: { exit: 96, fix: 'The command may start Python with -I or -S, drop the environment, or never call init_process_group; see "cfx doctor -- <command>".' },
+  CFX_NO_HELLO: {
+    exit: 96,
+    fix: 'The command may start Python with -I or -S, drop the environment, or never call init_process_group; see "cfx doctor -- <command>".',
+  },
   CFX_NOT_ATTACHED: { exit: 96, fix: 'Start every rank and node through "cfx attach" with the same version and policy.' },
   CFX_PLAN_MISMATCH: { exit: 96, fix: 'Use the same cfx version and policy on every node.' },
-  CFX_PATCH_FAILED: { exit: 96, fix: 'Run "cfx doctor -- <command>"; a patched symbol of the framework is not where cfx expects it.' },
+  CFX_PATCH_FAILED: {
+    exit: 96,
+    fix: 'Run "cfx doctor -- <command>"; a patched symbol of the framework is not where cfx expects it.',
+  },
   CFX_PLAN_REFUSED: { exit: 96, fix: 'See the reason given by the rank.' },
   CFX_NON_FINITE: { exit: 96, fix: 'The activations held NaN or Inf; compare with "--policy off".' },
   CFX_VERIFY: { exit: 97, fix: 'Bases differ between ranks: please report this with the versions printed by "cfx doctor".' },

@@ -132,7 +132,16 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
       if (keyframe) keyframeBytes += peers * wire;
 
       const row = `${collective}.${role}.${codec}`;
-      const site = sites.get(row) ?? { role, collective, codec, calls: 0, compressed: 0, keyframes: 0, rawBytes: 0, wireBytes: 0 };
+      const site = sites.get(row) ?? {
+        role,
+        collective,
+        codec,
+        calls: 0,
+        compressed: 0,
+        keyframes: 0,
+        rawBytes: 0,
+        wireBytes: 0,
+      };
       sites.set(row, site);
       site.calls += 1;
       site.keyframes += Number(keyframe);

@@ -89,17 +89,26 @@ function mistakesIn(errors: ErrorObject[]): Mistake[] {
   // The members of a union that failed are noise beside the union itself.
   const unions = errors.filter(({ keyword }) => keyword === 'anyOf');
   const inUnion = ({ schemaPath }: ErrorObject) => unions.some((union) => schemaPath.startsWith(`${union.schemaPath}/`));
-  return errors.filter((error) => !inUnion(error)).map((error) => {
-    const path = pathOf(error);
-    if (error.keyword === 'additionalProperties') {
-      const name: string = error.params.additionalProperty;
-      return { path: [...path, name], found: 'an unknown key', expected: unknownName(name, Object.keys(error.parentSchema?.properties)) };
-    }
-    if (error.keyword === 'required') {
-      return { path: [...path, error.params.missingProperty], found: 'nothing', expected: 'a value' };
-    }
-    return { path, found: show(error.data), expected: expectation(error) };
-  });
+  return errors
+    .filter((error) => !inUnion(error))
+    .map((error) => {
+      const path = pathOf(error);
+      if (error.keyword === 'additionalProperties') {
+        const name: string = error.params.additionalProperty;
+        return {
+          path: [...path, name],
+          found: 'an unknown key',
+          expected: unknownName(name, Object.keys(error.parentSchema?.properties)),
+        };
+      }
+      if (error.keyword === 'required') {
+        return { path: [...path, error.params.missingProperty], found: 'nothing', expected: 'a value' };
+      }
+      if (error.keyword === 'discriminator') {
+        return { path: [...path, error.params.tag], found: show(error.params.tagValue), expected: 'a message of this direction' };
+      }
+      return { path, found: show(error.data), expected: expectation(error) };
+    });
 }
 
 export function mistakesOf(schema: 'config' | 'policy' | 'plan' | 'summary', value: unknown): Mistake[] {
@@ -108,7 +117,8 @@ export function mistakesOf(schema: 'config' | 'policy' | 'plan' | 'summary', val
 }
 
 export const describePath = (path: (string | number)[]): string =>
-  path.reduce<string>((text, part) => (typeof part === 'number' ? `${text}[${part}]` : text ? `${text}.${part}` : part), '') || 'it';
+  path.reduce<string>((text, part) => (typeof part === 'number' ? `${text}[${part}]` : text ? `${text}.${part}` : part), '') ||
+  'it';
 
 const DIRECTIONS = { fromRank: 'FromRank', toRank: 'ToRank' } as const;
 
