@@ -1,0 +1,25 @@
+"""Codecs: encode a block of N tokens by C channels into a payload of fixed size, and back.
+
+A codec is a module of this package with
+
+- ``payload_bytes(tokens, channels, item_bytes) -> int``: the same figure as TypeScript's codec table.
+- ``EXACT``: whether decoding gives back the input bit for bit (then it never needs a base).
+- ``encode(x, payload) -> Tensor``: ``x`` [B, N, C] float32, ``payload`` [B, payload_bytes] uint8, written whole.
+  Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
+- ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C].
+- ``encode_reference`` and ``decode_reference``: the same in the plainest form, the truth that tests compare with.
+
+``encode`` never calls ``decode``: whoever keeps a base decodes its own payload with the same code that the
+receiver runs, so the two bases cannot part.
+"""
+
+import importlib
+
+from .._contract import CODECS
+
+
+def load(name: str):
+    """The codec module called ``name``. Raises ValueError for a name that is not in the codec table."""
+    if name not in CODECS:
+        raise ValueError(f"codec {name!r} is unknown; there are: {', '.join(CODECS)}")
+    return importlib.import_module(f"{__name__}.{name}")

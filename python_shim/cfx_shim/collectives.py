@@ -1,0 +1,314 @@
+"""Compressed all_to_all and all_gather: sections in, peers' blocks out. Knows no framework.
+
+A message to one peer is its sections in order, each padded to ``SECTION_ALIGN`` bytes, and one flag block of
+``SECTION_ALIGN`` bytes whose first byte is 1 if this rank's input to the call held NaN or Inf. Sizes follow from
+(plan, step, site, shape) alone, so both ends know them without asking.
+
+Flags are gathered on the device and read once a step, at the group's first call of the next one: then every rank of
+the group drops all its bases of the group, and each site goes on from a keyframe.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from . import codecs
+from ._contract import SECTION_ALIGN
+from .base_store import BaseKey, add_decoded_
+from .plan import Treatment
+from .progress import Place
+
+# what codecs take; anything else (fp8, integers) stays with the framework
+CODABLE = (torch.float16, torch.bfloat16, torch.float32)
+
+
+@dataclass
+class Section:
+    """One tensor of a message. ``blocks`` [P, N, C] for all_to_all (block p goes to rank p), [1, N, C] for all_gather."""
+
+    role: str
+    blocks: torch.Tensor
+    treatment: Treatment
+    keyframe: bool = False
+    offset: int = 0
+    bytes: int = 0
+
+    @property
+    def tokens(self):
+        return self.blocks.shape[1]
+
+    @property
+    def channels(self):
+        return self.blocks.shape[2]
+
+    @property
+    def block_bytes(self):
+        return self.tokens * self.channels * self.blocks.element_size()
+
+    @property
+    def codec(self):
+        """The codec module, or None where raw bytes travel."""
+        if self.keyframe or self.treatment.codec in (None, "identity"):
+            return None
+        return codecs.load(self.treatment.codec)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A process group as a collective needs it: ``handle`` for torch.distributed, our rank in it, all global ranks."""
+
+    handle: object
+    name: str
+    rank: int
+    ranks: tuple
+
+    @property
+    def size(self):
+        return len(self.ranks)
+
+    def peer_slices(self):
+        """(blocks of the group, blocks of a compact per-peer tensor) for the ranks before and after our own."""
+        before = (slice(0, self.rank), slice(0, self.rank))
+        after = (slice(self.rank + 1, self.size), slice(self.rank, self.size - 1))
+        return [pair for pair in (before, after) if pair[0].stop > pair[0].start]
+
+
+def _align(size):
+    return -(-size // SECTION_ALIGN) * SECTION_ALIGN
+
+
+class Collectives:
+    def __init__(self, bases, telemetry):
+        self._bases = bases
+        self._telemetry = telemetry
+        self._buffers = {}
+        self._flags = {}
+        self._settled = {}
+        self.warmup_steps = 1
+
+    # the two collectives
+
+    def all_to_all(self, place: Place, sections, group: Group):
+        """Send block p of every section to rank p. Returns, per section, a list of P blocks [N, C] by source rank.
+
+        Our own block is the input's; the others are views that the next call on the same site overwrites.
+        """
+        self.settle(group, (place.generation, place.step))
+        size = self._lay_out(place, sections, group, "all_to_all", ("send", "receive"))
+        send = self._buffer(group, "send", (group.size, size), sections[0].blocks.device)
+        receive = self._buffer(group, "receive", (group.size, size), sections[0].blocks.device)
+        flag = None
+        for section in sections:
+            base = self._base(place, section, group, "send", group.size - 1)
+            for blocks, compact in group.peer_slices():
+                seen = _encode(section, section.blocks[blocks], _room(send[blocks], section), _part(base, compact))
+                flag = seen if flag is None else flag | seen
+        send[:, -SECTION_ALIGN] = flag
+        dist.all_to_all_single(receive, send, group=group.handle)
+        self._collect_flags(group, receive)
+        self._count(place, sections, group, "all_to_all")
+        results = []
+        for section in sections:
+            base = self._base(place, section, group, "receive", group.size - 1)
+            received = [section.blocks[group.rank]]
+            parts = {}
+            for blocks, compact in group.peer_slices():
+                values = _decode(section, _room(receive[blocks], section), _part(base, compact))
+                parts.update(zip(range(blocks.start, blocks.stop), values))
+            parts[group.rank] = received[0]
+            results.append([parts[rank] for rank in range(group.size)])
+            self._mark(place, section, group, ("send", "receive"))
+        return results
+
+    def start_all_gather(self, place: Place, sections, group: Group):
+        """Begin sending our block of every section to all ranks; returns a function that waits for theirs.
+
+        The function returns, per section, a list of P blocks [N, C] by source rank; our own is the exact input.
+        """
+        self.settle(group, (place.generation, place.step))
+        size = self._lay_out(place, sections, group, "all_gather", ("own", "peers"))
+        send = self._buffer(group, "own", (1, size), sections[0].blocks.device)
+        receive = self._buffer(group, "peers", (group.size, size), sections[0].blocks.device)
+        flag = None
+        for section in sections:
+            base = self._base(place, section, group, "own", 1)
+            seen = _encode(section, section.blocks, _room(send, section), base)
+            flag = seen if flag is None else flag | seen
+        send[:, -SECTION_ALIGN] = flag
+        work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
+        self._count(place, sections, group, "all_gather")
+
+        def finish():
+            work.wait()
+            self._collect_flags(group, receive)
+            results = []
+            for section in sections:
+                base = self._base(place, section, group, "peers", group.size - 1)
+                parts = {group.rank: section.blocks[0]}
+                for blocks, compact in group.peer_slices():
+                    values = _decode(section, _room(receive[blocks], section), _part(base, compact))
+                    parts.update(zip(range(blocks.start, blocks.stop), values))
+                results.append([parts[rank] for rank in range(group.size)])
+                self._mark(place, section, group, ("own", "peers"))
+            return results
+
+        return finish
+
+    def count_untouched(self, place: Place, role: str, collective: str, raw_bytes: int):
+        """A tensor that the framework sent itself: raw bytes = wire bytes."""
+        counters = self._telemetry.counters(_site(place), role, collective, "off")
+        counters.calls += 1
+        counters.raw_bytes += raw_bytes
+        counters.wire_bytes += raw_bytes
+
+    # flags
+
+    def settle(self, group: Group, now):
+        """At a group's first call of a step: act on the flags of the step before, alike on every rank of the group."""
+        before = self._settled.get(group.name)
+        if before == now:
+            return
+        self._settled[group.name] = now
+        flags = self._flags.get(group.name)
+        if before is None or flags is None or not flags.item():
+            return
+        flags.zero_()
+        self._bases.drop_group(group.name)
+        self._telemetry.fallback(
+            "CFX_NON_FINITE", f"NaN or Inf in generation {before[0]}, step {before[1]}: the next step sends keyframes"
+        )
+
+    def settle_all(self):
+        """At a generation's end: name what the last step's flags say."""
+        for name, before in self._settled.items():
+            flags = self._flags.get(name)
+            if flags is not None and flags.item():
+                flags.zero_()
+                self._bases.drop_group(name)
+                self._telemetry.fallback("CFX_NON_FINITE", f"NaN or Inf in generation {before[0]}, step {before[1]}")
+
+    def forget_group_state(self):
+        """Process groups were destroyed: their names may come again."""
+        self._settled.clear()
+        self._flags.clear()
+        self._bases.free()
+
+    def _collect_flags(self, group, receive):
+        seen = receive[:, -SECTION_ALIGN].max()
+        flags = self._flags.get(group.name)
+        if flags is None or flags.device != seen.device:
+            self._flags[group.name] = seen.clone()
+        else:
+            torch.maximum(flags, seen, out=flags)
+
+    # layout, bases, counters
+
+    def _lay_out(self, place, sections, group, collective, ends):
+        offset = 0
+        for section in sections:
+            treatment = section.treatment
+            warm = place.step < self.warmup_steps
+            lossy = treatment.codec not in (None, "identity")
+            section.keyframe = lossy and (warm or (treatment.residual and not self._has_base(place, section, group, ends)))
+            codec = section.codec
+            section.bytes = (
+                section.block_bytes
+                if codec is None
+                else codec.payload_bytes(section.tokens, section.channels, section.blocks.element_size())
+            )
+            section.offset = offset
+            offset += _align(section.bytes)
+        return offset + SECTION_ALIGN
+
+    def _key(self, place, section, group, end):
+        return BaseKey(group.name, _site(place), section.role, place.branch, end)
+
+    def _has_base(self, place, section, group, ends):
+        shapes = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
+        return all(
+            self._bases.get(
+                self._key(place, section, group, end),
+                (shapes[end], section.tokens, section.channels),
+                section.blocks.dtype,
+                section.blocks.device,
+            )[1]
+            for end in ends
+        )
+
+    def _base(self, place, section, group, end, count):
+        """The base tensor [count, N, C] of a residual section, or None where none is kept."""
+        if section.treatment.codec in (None, "identity") or not section.treatment.residual:
+            return None
+        shape = (count, section.tokens, section.channels)
+        return self._bases.get(self._key(place, section, group, end), shape, section.blocks.dtype, section.blocks.device)[0]
+
+    def _mark(self, place, section, group, ends):
+        if section.treatment.codec in (None, "identity") or not section.treatment.residual:
+            return
+        for end in ends:
+            comparable = section.treatment.feedback or end in ("receive", "peers")
+            self._bases.set_valid(self._key(place, section, group, end), group, comparable)
+
+    def _count(self, place, sections, group, collective):
+        peers = group.size - 1
+        for index, section in enumerate(sections):
+            counters = self._telemetry.counters(
+                _site(place), section.role, collective, section.treatment.codec or "off"
+            )
+            counters.calls += 1
+            counters.keyframes += section.keyframe
+            counters.compressed += section.treatment.codec is not None and not section.keyframe
+            counters.raw_bytes += peers * section.block_bytes
+            counters.wire_bytes += peers * (_align(section.bytes) + (SECTION_ALIGN if index == 0 else 0))
+
+    def _buffer(self, group, end, shape, device):
+        key = (group.name, end, shape, device)
+        buffer = self._buffers.get(key)
+        if buffer is None:
+            # the flag blocks' unused bytes and the padding stay zero for good
+            buffer = self._buffers[key] = torch.zeros(shape, dtype=torch.uint8, device=device)
+        return buffer
+
+
+def _site(place):
+    return f"{place.transformer}.{place.layer}"
+
+
+def _part(base, compact):
+    return None if base is None else base[compact]
+
+
+def _room(message, section):
+    """The section's bytes [B, bytes] in ``message`` [B, message bytes]."""
+    return message[:, section.offset : section.offset + section.bytes]
+
+
+def _encode(section, blocks, room, base):
+    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes], move ``base`` [B, N, C]; returns 0-d bool: NaN or Inf seen."""
+    codec = section.codec
+    if codec is None:
+        room.view(blocks.dtype).copy_(blocks.reshape(blocks.shape[0], -1))
+        if base is None:
+            return torch.zeros((), dtype=torch.bool, device=blocks.device)
+        base.copy_(blocks)
+        return ~torch.isfinite(blocks.sum(dtype=torch.float32))
+    if base is None:
+        return codec.encode(blocks.float(), room)
+    non_finite = codec.encode(torch.sub(blocks.float(), base), room)
+    if section.treatment.feedback:
+        # both ends move the base by the decoded value, through the same code, or their copies would part
+        add_decoded_(base, codec.decode(room, section.tokens, section.channels))
+    else:
+        base.copy_(blocks)
+    return non_finite
+
+
+def _decode(section, room, base):
+    """Values [B, N, C] in the section's dtype from ``room`` [B, bytes]; moves ``base`` where there is one."""
+    codec = section.codec
+    if codec is None:
+        values = room.view(section.blocks.dtype).reshape(room.shape[0], section.tokens, section.channels)
+        return values if base is None else base.copy_(values)
+    decoded = codec.decode(room, section.tokens, section.channels)
+    return decoded.to(section.blocks.dtype) if base is None else add_decoded_(base, decoded)

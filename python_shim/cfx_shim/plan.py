@@ -1,0 +1,59 @@
+"""The plan as a rank reads it: one look-up per section, no choice.
+
+Cells are tried in order and the first that matches wins (src/plan.ts). Results are remembered per
+(step, layer, role, collective), so that the hot path is one dictionary look-up.
+"""
+
+from dataclasses import dataclass
+
+from ._contract import CODECS
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What happens to one section: ``codec`` is a codec's name, or None to leave the tensor to the framework."""
+
+    codec: str | None
+    residual: bool
+    feedback: bool
+
+
+UNTOUCHED = Treatment(None, False, False)
+
+
+class Plan:
+    def __init__(self, raw):
+        self.plan_id = raw["planId"]
+        self.warmup_steps = raw["warmupSteps"]
+        self._cells = [_cell(cell) for cell in raw["cells"]]
+        self._known = {}
+
+    def treatment(self, step: int, layer: int, role: str, collective: str) -> Treatment:
+        key = (step, layer, role, collective)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._find(*key)
+        return found
+
+    def _find(self, step, layer, role, collective):
+        for steps, layers, roles, collectives, treatment in self._cells:
+            if _within(step, steps) and _within(layer, layers) and role in roles and collective in collectives:
+                return treatment
+        return UNTOUCHED
+
+    def compresses(self) -> bool:
+        """Whether any cell has a codec at all."""
+        return any(treatment.codec for *_, treatment in self._cells)
+
+
+def _within(value, bounds):
+    start, end = bounds
+    return value >= start and (end is None or value < end)
+
+
+def _cell(raw):
+    codec = raw["codec"]
+    if codec != "off" and codec not in CODECS:
+        raise ValueError(f"codec {codec!r} is unknown; there are: {', '.join(CODECS)}")
+    treatment = UNTOUCHED if codec == "off" else Treatment(codec, raw["residualOrder"] == 1, raw["feedback"])
+    return tuple(raw["steps"]), tuple(raw["layers"]), frozenset(raw["roles"]), frozenset(raw["collectives"]), treatment
