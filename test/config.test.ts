@@ -1,9 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Sources } from '../src/config.js';
 import { CONFIG_NAMES, DEFAULT_CONFIG, resolveConfig } from '../src/config.js';
 import { CfxError } from '../src/errors.js';
+import { PACKAGE_ROOT } from '../src/package.js';
+import { compilePlan } from '../src/plan.js';
+import { loadPolicy } from '../src/policy.js';
 import { PRESETS } from '../src/preset.js';
 
 let home: string;
@@ -136,4 +139,18 @@ test('Every key has a flag and a variable of its own', () => {
   for (const name of ['flag', 'env'] as const) {
     expect(new Set(Object.values(CONFIG_NAMES).map((names) => names[name])).size).toBe(Object.keys(CONFIG_NAMES).length);
   }
+});
+
+const EXAMPLES = join(PACKAGE_ROOT, 'examples');
+const examples = (ending: string) => readdirSync(EXAMPLES).filter((name) => name.endsWith(ending));
+
+test.each(examples('.config.json'))('The example %s is accepted, and so is the policy it names', (name) => {
+  const { config } = resolved({ flags: { config: join(EXAMPLES, name) } });
+  const plan = compilePlan(loadPolicy(config.policy, (file) => readFileSync(file, 'utf8')));
+  expect(plan.cells.length).toBeGreaterThan(0);
+});
+
+test.each(examples('.policy.yaml'))('The example %s compiles', (name) => {
+  const policy = loadPolicy(join(EXAMPLES, name), (file) => readFileSync(file, 'utf8'));
+  expect(compilePlan(policy).cells.length).toBeGreaterThan(policy.rules?.length ?? 0);
 });
