@@ -1,7 +1,7 @@
 /** cfx's own cache folder: where it is, and how two processes that fill it at once keep out of each other's way. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,7 +66,12 @@ async function isStale(path: string): Promise<boolean> {
  * Runs `work` while holding the lock file. A lock whose holder is dead is taken over. The lock only
  * saves doing the same work twice: two holders would still each build in a folder of their own.
  */
-export async function withLock<T>(path: string, onWait: (holder: string) => void, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  onWait: (holder: string) => void,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   for (let told = false; ; ) {
     signal?.throwIfAborted();
@@ -81,7 +86,10 @@ export async function withLock<T>(path: string, onWait: (holder: string) => void
     if (await isStale(path)) {
       // renamed first: of two processes that see the same stale lock, one fails here and looks again
       const aside = `${path}.stale-${process.pid}`;
-      await rename(path, aside).then(() => rm(aside, { force: true }), () => undefined);
+      await rename(path, aside).then(
+        () => rm(aside, { force: true }),
+        () => undefined,
+      );
       continue;
     }
     if (!told) onWait(await readFile(path, 'utf8').catch(() => ''));

@@ -12,4 +12,9 @@ export interface Context {
 
 /** Every line of ours on stderr starts the same way. */
 export const logTo = (context: Context) => (line: string) =>
-  context.err(`${line.split('\n').map((each) => (each.startsWith('cfx: ') || each === 'cfx:' ? each : `cfx: ${each}`)).join('\n')}\n`);
+  context.err(
+    `${line
+      .split('\n')
+      .map((each) => (each.startsWith('cfx: ') || each === 'cfx:' ? each : `cfx: ${each}`))
+      .join('\n')}\n`,
+  );

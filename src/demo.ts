@@ -32,23 +32,56 @@ export const demoFiles = (folder: string, name: string): DemoFiles => ({
 });
 
 /** The launch that a user would write, with nothing of cfx in it. */
-export function demoLaunch(python: string, root: string, { ulysses, ring, steps, seed, prompt }: DemoOptions, { picture, stats }: DemoFiles): string[] {
+export function demoLaunch(
+  python: string,
+  root: string,
+  { ulysses, ring, steps, seed, prompt }: DemoOptions,
+  { picture, stats }: DemoFiles,
+): string[] {
   return [
-    python, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', String(ulysses * ring),
-    `${root}/examples/flux_pipeline.py`, '--model', `${root}/examples/models/scenes-flux`,
-    '--ulysses_degree', String(ulysses), '--ring_degree', String(ring),
-    '--height', '256', '--width', '256', '--max_sequence_length', '32', '--num_inference_steps', String(steps),
-    '--seed', String(seed), '--prompt', prompt, '--out', picture, '--stats', stats,
+    python,
+    '-m',
+    'torch.distributed.run',
+    '--standalone',
+    '--nproc-per-node',
+    String(ulysses * ring),
+    `${root}/examples/flux_pipeline.py`,
+    '--model',
+    `${root}/examples/models/scenes-flux`,
+    '--ulysses_degree',
+    String(ulysses),
+    '--ring_degree',
+    String(ring),
+    '--height',
+    '256',
+    '--width',
+    '256',
+    '--max_sequence_length',
+    '32',
+    '--num_inference_steps',
+    String(steps),
+    '--seed',
+    String(seed),
+    '--prompt',
+    prompt,
+    '--out',
+    picture,
+    '--stats',
+    stats,
   ];
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
 
 export function renderDemo({ options, plain, compressed, psnr, sheet }: DemoResult): string {
-  const column = (name: string, before: string, after: string) => `  ${name.padEnd(24)}${before.padStart(16)}${after.padStart(16)}`;
+  const column = (name: string, before: string, after: string) =>
+    `  ${name.padEnd(24)}${before.padStart(16)}${after.padStart(16)}`;
   const uncompressed = plain.summary.totals.wireBytes;
   const { wireBytes, ratio } = compressed.summary.totals;
-  const topology = [options.ulysses > 1 && `Ulysses ${options.ulysses}`, options.ring > 1 && `ring ${options.ring}`].filter(Boolean).join(' × ') || 'no sequence parallelism';
+  const topology =
+    [options.ulysses > 1 && `Ulysses ${options.ulysses}`, options.ring > 1 && `ring ${options.ring}`]
+      .filter(Boolean)
+      .join(' × ') || 'no sequence parallelism';
   return `${[
     `"${options.prompt}", ${options.steps} steps, ${options.ulysses * options.ring} ranks on this CPU (${topology})`,
     '',
@@ -58,7 +91,7 @@ export function renderDemo({ options, plain, compressed, psnr, sheet }: DemoResu
     column('time of the generation', `${plain.seconds.toFixed(2)} s`, `${compressed.seconds.toFixed(2)} s`),
     column('PSNR of the picture', '', psnr === null ? 'equal' : `${psnr.toFixed(1)} dB`),
     '',
-    '  Bytes are summed over the ranks, in the tensors\' own 32-bit floats, warm-up steps included.',
+    "  Bytes are summed over the ranks, in the tensors' own 32-bit floats, warm-up steps included.",
     '  Times are one run each. Ranks on one machine talk through its memory, so fewer bytes save no',
     '  time here; they do where the link is the slow part.',
     '',

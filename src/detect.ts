@@ -41,11 +41,21 @@ const STEP_CACHES = ['--use_teacache', '--use_fbcache', '--cache_method'];
 function detectFlags(command: string[]): Finding[] {
   const found: Finding[] = [];
   const fp8 = givenFlag(command, '--use_fp8_comms');
-  if (fp8) found.push(finding('CFX_FP8_COMMS', `the command has ${fp8}, xDiT's own compression of the same messages; expected none`));
+  if (fp8)
+    found.push(finding('CFX_FP8_COMMS', `the command has ${fp8}, xDiT's own compression of the same messages; expected none`));
   const cache = STEP_CACHES.map((flag) => givenFlag(command, flag)).find(Boolean);
-  if (cache) found.push(finding('CFX_STEP_CACHE', `the command has ${cache}, which lets each rank decide to skip work; expected every step on every rank`));
+  if (cache)
+    found.push(
+      finding(
+        'CFX_STEP_CACHE',
+        `the command has ${cache}, which lets each rank decide to skip work; expected every step on every rank`,
+      ),
+    );
   const balance = givenFlag(command, '--use_spargeattn_head_balance');
-  if (balance) found.push(finding('CFX_HEAD_BALANCE', `the command has ${balance}, which moves heads between steps; expected heads in their places`));
+  if (balance)
+    found.push(
+      finding('CFX_HEAD_BALANCE', `the command has ${balance}, which moves heads between steps; expected heads in their places`),
+    );
   return found;
 }
 
@@ -64,30 +74,60 @@ function detectPython({ interpreter, machine }: Probe, hasSide: boolean): Findin
   const found: Finding[] = [];
   const isolating = interpreter.flags.find((flag) => /^-(?![WX])[a-zA-Z]*[IES]/.test(flag));
   // a launcher's own flags do not reach the ranks that it starts
-  if (isolating && !interpreter.launcher) found.push(finding('CFX_ISOLATED_PYTHON', `the command starts Python with ${isolating}; expected neither -I, -S nor -E`));
+  if (isolating && !interpreter.launcher)
+    found.push(finding('CFX_ISOLATED_PYTHON', `the command starts Python with ${isolating}; expected neither -I, -S nor -E`));
   if (interpreter.dropsEnvironment) {
-    found.push(finding('CFX_ISOLATED_PYTHON', 'the command empties the environment with "env -i"; expected CFX_RUN and PYTHONPATH to reach the ranks', 'Start the command without "env -i".'));
+    found.push(
+      finding(
+        'CFX_ISOLATED_PYTHON',
+        'the command empties the environment with "env -i"; expected CFX_RUN and PYTHONPATH to reach the ranks',
+        'Start the command without "env -i".',
+      ),
+    );
   }
-  if (isOlder(machine.version, '3.10')) found.push(finding('CFX_PYTHON', `${machine.python} is Python ${machine.version}; expected 3.10 or newer`));
+  if (isOlder(machine.version, '3.10'))
+    found.push(finding('CFX_PYTHON', `${machine.python} is Python ${machine.version}; expected 3.10 or newer`));
 
   const { distributions } = machine;
   const adapters = Object.entries(ADAPTERS);
   const supported = adapters.map(([, { distribution, since, before }]) => `${distribution} >=${since},<${before}`).join(' or ');
   const present = adapters.filter(([, { distribution }]) => distributions[distribution as keyof typeof distributions]);
   if (present.length === 0) {
-    found.push(finding('CFX_ADAPTER_VERSION', `${machine.python} has no ${adapters.map(([, a]) => a.distribution).join(', ')}; expected ${supported}`));
+    found.push(
+      finding(
+        'CFX_ADAPTER_VERSION',
+        `${machine.python} has no ${adapters.map(([, a]) => a.distribution).join(', ')}; expected ${supported}`,
+      ),
+    );
   }
   for (const [name, { distribution, since, before }] of present) {
     const version = distributions[distribution as keyof typeof distributions]!;
     if (isOlder(version, since) || !isOlder(version, before)) {
-      found.push(finding('CFX_ADAPTER_VERSION', `${distribution} ${version} is installed; adapter "${name}" supports >=${since},<${before}`));
+      found.push(
+        finding(
+          'CFX_ADAPTER_VERSION',
+          `${distribution} ${version} is installed; adapter "${name}" supports >=${since},<${before}`,
+        ),
+      );
     }
   }
   const torch = distributions.torch;
-  if (torch && isOlder(torch, TORCH_SINCE)) found.push(finding('CFX_ADAPTER_VERSION', `torch ${torch} is installed; expected ${TORCH_SINCE} or newer`, 'Upgrade torch, or run without cfx.'));
+  if (torch && isOlder(torch, TORCH_SINCE))
+    found.push(
+      finding(
+        'CFX_ADAPTER_VERSION',
+        `torch ${torch} is installed; expected ${TORCH_SINCE} or newer`,
+        'Upgrade torch, or run without cfx.',
+      ),
+    );
   if (machine.missing.length > 0 && !hasSide) {
-    found.push(finding('CFX_PY_MISSING', `${machine.python} has no ${machine.missing.join(' and no ')}; expected pyzmq and msgpack, there or in cfx's side folder`,
-      `Run "cfx setup --side --python ${machine.python}"; it puts them into a folder of cfx's own.`));
+    found.push(
+      finding(
+        'CFX_PY_MISSING',
+        `${machine.python} has no ${machine.missing.join(' and no ')}; expected pyzmq and msgpack, there or in cfx's side folder`,
+        `Run "cfx setup --side --python ${machine.python}"; it puts them into a folder of cfx's own.`,
+      ),
+    );
   }
   return found;
 }
@@ -95,7 +135,14 @@ function detectPython({ interpreter, machine }: Probe, hasSide: boolean): Findin
 /** Settings of the network that often explain slow communication better than its volume does. */
 function detectNetwork(env: DetectInput['env']): Detection['advice'] {
   const off = (name: string, what: string) =>
-    env[name] === '1' ? [{ message: `${name}=1 is set: NCCL does without ${what}`, fix: `Unset ${name} unless this machine needs it; that alone may be the slow part.` }] : [];
+    env[name] === '1'
+      ? [
+          {
+            message: `${name}=1 is set: NCCL does without ${what}`,
+            fix: `Unset ${name} unless this machine needs it; that alone may be the slow part.`,
+          },
+        ]
+      : [];
   return [
     ...off('NCCL_P2P_DISABLE', 'direct GPU-to-GPU copies'),
     ...off('NCCL_SHM_DISABLE', 'shared memory'),

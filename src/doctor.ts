@@ -32,12 +32,19 @@ function describeInterpreter({ probe, probeProblem, sidePath }: Diagnosis): stri
   if (!probe) return [row('interpreter', probeProblem ?? 'unknown')];
   const { interpreter, machine } = probe;
   const expected: { [name: string]: string } = { torch: `expected >=${TORCH_SINCE}` };
-  for (const { distribution, since, before } of Object.values(ADAPTERS)) expected[distribution] = `expected >=${since},<${before}`;
+  for (const { distribution, since, before } of Object.values(ADAPTERS))
+    expected[distribution] = `expected >=${since},<${before}`;
   return [
-    row('interpreter', `${machine.python} (${machine.implementation} ${machine.version})${interpreter.certain ? '' : ', a guess: the command does not say'}`),
+    row(
+      'interpreter',
+      `${machine.python} (${machine.implementation} ${machine.version})${interpreter.certain ? '' : ', a guess: the command does not say'}`,
+    ),
     ...Object.entries(machine.distributions).map(([name, version]) =>
-      row(name, `${version ?? 'not installed'}${expected[name] ? ` (${expected[name]})` : ''}`)),
-    ...(machine.hasUserSitecustomize ? [row('sitecustomize', 'the environment has one of its own; it still runs, after that of cfx')] : []),
+      row(name, `${version ?? 'not installed'}${expected[name] ? ` (${expected[name]})` : ''}`),
+    ),
+    ...(machine.hasUserSitecustomize
+      ? [row('sitecustomize', 'the environment has one of its own; it still runs, after that of cfx')]
+      : []),
     ...(sidePath ? [row('side folder', sidePath)] : []),
   ];
 }
@@ -53,15 +60,18 @@ function describeFindings({ refusals, warnings, advice }: Detection): string[] {
 
 export function renderDiagnosis(diagnosis: Diagnosis): string {
   const { cfx, node, platform, command, managedPython, patches, detection } = diagnosis;
-  const symbols = Object.entries(patches).flatMap(([name, list]) => [`  adapter ${name}`, ...list.map((symbol) => `    ${symbol}`)]);
+  const symbols = Object.entries(patches).flatMap(([name, list]) => [
+    `  adapter ${name}`,
+    ...list.map((symbol) => `    ${symbol}`),
+  ]);
   return `${[
     'versions',
     row('cfx', cfx),
     row('node', `${node}, ${platform}`),
-    row('command', command.join(' ') || 'none given: asking PATH\'s python3'),
+    row('command', command.join(' ') || "none given: asking PATH's python3"),
     ...describeInterpreter(diagnosis),
     row('cfx setup', managedPython ?? 'not done (only the demo and the tests need it)'),
-    'would be patched, in each rank\'s memory only',
+    "would be patched, in each rank's memory only",
     ...(symbols.length > 0 ? symbols : ['  nothing: no supported framework is installed there']),
     ...describeFindings(detection),
   ].join('\n')}\n`;

@@ -21,7 +21,11 @@ export function readPipConfig(listing: string): Environment {
 }
 
 /** The variables to add to uv's environment. `exists` tells whether a local find-links folder is there. */
-export function translatePipSettings(env: Environment, pipConfig: Environment, exists: (path: string) => boolean): { [name: string]: string } {
+export function translatePipSettings(
+  env: Environment,
+  pipConfig: Environment,
+  exists: (path: string) => boolean,
+): { [name: string]: string } {
   const pip = (name: string) => env[name] || pipConfig[name];
   const result: { [name: string]: string } = {};
   const set = (name: string, value: string | undefined, ...alsoKnownAs: string[]) => {
@@ -30,7 +34,12 @@ export function translatePipSettings(env: Environment, pipConfig: Environment, e
   set('UV_DEFAULT_INDEX', pip('PIP_INDEX_URL'), 'UV_INDEX_URL');
   set('UV_INDEX', words(pip('PIP_EXTRA_INDEX_URL') ?? '').join(' '), 'UV_EXTRA_INDEX_URL');
   // pip ignores a find-links folder that is not there; uv stops
-  set('UV_FIND_LINKS', words(pip('PIP_FIND_LINKS') ?? '').filter((link) => /^[a-z]+:\/\//.test(link) || exists(link)).join(','));
+  set(
+    'UV_FIND_LINKS',
+    words(pip('PIP_FIND_LINKS') ?? '')
+      .filter((link) => /^[a-z]+:\/\//.test(link) || exists(link))
+      .join(','),
+  );
   set('UV_NO_INDEX', ['1', 'true', 'yes', 'on'].includes((pip('PIP_NO_INDEX') ?? '').toLowerCase()) ? '1' : undefined);
   set('SSL_CERT_FILE', pip('PIP_CERT'));
   set('UV_INSECURE_HOST', words(pip('PIP_TRUSTED_HOST') ?? '').join(' '));

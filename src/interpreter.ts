@@ -21,12 +21,19 @@ type Environment = { [name: string]: string | undefined };
 
 const PYTHON = /^(python|pypy)(\d+(\.\d+)*)?t?$/;
 const LAUNCHERS = new Set(['torchrun', 'xdit', 'accelerate', 'accelerate-launch', 'deepspeed']);
-const LAUNCHER_MODULES = new Set(['torch.distributed.run', 'torch.distributed.launch', 'xfuser.cli', 'accelerate.commands.launch']);
+const LAUNCHER_MODULES = new Set([
+  'torch.distributed.run',
+  'torch.distributed.launch',
+  'xfuser.cli',
+  'accelerate.commands.launch',
+]);
 /** These choose the environment themselves: Python is asked for through them. */
 const ENVIRONMENT_RUNNERS = new Set(['uv', 'conda', 'mamba', 'micromamba', 'poetry', 'pipenv', 'pdm', 'hatch', 'rye', 'pixi']);
 
 export function findOnPath(name: string, path: string, cwd: string): string | null {
-  const candidates = name.includes('/') ? [resolve(cwd, name)] : path.split(delimiter).map((folder) => join(resolve(cwd, folder), name));
+  const candidates = name.includes('/')
+    ? [resolve(cwd, name)]
+    : path.split(delimiter).map((folder) => join(resolve(cwd, folder), name));
   for (const candidate of candidates) {
     try {
       accessSync(candidate, constants.X_OK);
@@ -97,7 +104,10 @@ function unwrapEnv(words: string[]): { rest: string[]; path: string | null; drop
   return { rest: words.slice(at), path, drops };
 }
 
-export function findInterpreter(command: string[], options: { env: Environment; cwd: string; python?: string | null }): Interpreter {
+export function findInterpreter(
+  command: string[],
+  options: { env: Environment; cwd: string; python?: string | null },
+): Interpreter {
   let words = command;
   let path = options.env.PATH ?? '';
   let dropsEnvironment = false;
@@ -113,8 +123,13 @@ export function findInterpreter(command: string[], options: { env: Environment; 
   const isPython = word !== undefined && PYTHON.test(basename(word));
   const own = isPython ? readPythonArguments(words.slice(at + 1)) : { flags: [], module: null };
   const launcher = word !== undefined && (isPython ? LAUNCHER_MODULES.has(own.module ?? '') : true);
-  const result = (python: string[], flags: string[], certain: boolean): Interpreter =>
-    ({ command: options.python ? [options.python] : python, flags, certain: certain || Boolean(options.python), launcher, dropsEnvironment });
+  const result = (python: string[], flags: string[], certain: boolean): Interpreter => ({
+    command: options.python ? [options.python] : python,
+    flags,
+    certain: certain || Boolean(options.python),
+    launcher,
+    dropsEnvironment,
+  });
 
   const guess = findOnPath('python3', path, options.cwd) ?? 'python3';
   const runner = words[0] !== undefined && ENVIRONMENT_RUNNERS.has(basename(words[0]));
@@ -130,4 +145,4 @@ export function findInterpreter(command: string[], options: { env: Environment; 
   return shebang ? result([locate(shebang.command, path, options.cwd)], shebang.flags, true) : result([guess], [], false);
 }
 
-const locate = (name: string, path: string, cwd: string) => (isAbsolute(name) ? name : findOnPath(name, path, cwd) ?? name);
+const locate = (name: string, path: string, cwd: string) => (isAbsolute(name) ? name : (findOnPath(name, path, cwd) ?? name));

@@ -14,7 +14,12 @@ function describeCell({ steps, layers, roles, collectives, codec, residualOrder,
     roles.length === ROLES.length ? 'q k v o' : roles.join(' '),
     collectives.length === COLLECTIVES.length ? 'all collectives' : collectives.join(' '),
   ];
-  const how = codec === 'off' ? 'off (left to the framework)' : residualOrder === 0 ? `${codec} of the tensor` : `${codec} of the residual${feedback ? '' : ' without feedback'}`;
+  const how =
+    codec === 'off'
+      ? 'off (left to the framework)'
+      : residualOrder === 0
+        ? `${codec} of the tensor`
+        : `${codec} of the residual${feedback ? '' : ' without feedback'}`;
   return `${where.join(', ')}: ${how}`;
 }
 

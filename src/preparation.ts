@@ -7,15 +7,15 @@ import { CONFIG_NAMES, type ConfigKey, type Resolved, resolveConfig } from './co
 import type { Context } from './context.js';
 import { type Detection, detect } from './detect.js';
 import { CfxError } from './errors.js';
-import { type Plan, compilePlan } from './plan.js';
-import { type Policy, loadPolicy } from './policy.js';
+import { compilePlan, type Plan } from './plan.js';
+import { loadPolicy, type Policy } from './policy.js';
 import { type Probe, probe } from './probe.js';
-import { sideFolder } from './setup.js';
+import { sideFolder } from './side.js';
 
 const DESCRIPTIONS: { [K in ConfigKey]: [flags: string, description: string] } = {
   policy: ['--policy <preset|file>', 'what to compress and how (default: paper-2bit)'],
   strict: ['--strict', 'fail before the first step instead of running uncompressed'],
-  verify: ['--verify', 'compare digests of all bases between ranks at each generation\'s end'],
+  verify: ['--verify', "compare digests of all bases between ranks at each generation's end"],
   quiet: ['--quiet', 'print no proof block at the end'],
   json: ['--json', 'also print the summary as JSON, on stderr as the last line'],
   report: ['--report <file>', 'write the summary of the run to this file'],
@@ -67,7 +67,12 @@ export async function examine(command: string[], python: string | null, { env, c
   const side = probed ? sideFolder(env, probed.machine.abi) : '';
   const hasSide = side !== '' && existsSync(join(side, COMPLETE));
   const needsSide = (probed?.machine.missing.length ?? 0) > 0;
-  return { probe: probed, probeProblem, detection: detect({ command, probe: probed, hasSide, env }), sidePath: needsSide && hasSide ? side : '' };
+  return {
+    probe: probed,
+    probeProblem,
+    detection: detect({ command, probe: probed, hasSide, env }),
+    sidePath: needsSide && hasSide ? side : '',
+  };
 }
 
 export function requireLaunch(context: Context, command: string): string[] {

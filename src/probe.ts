@@ -1,9 +1,19 @@
 /** Asks the interpreter that will run the command what it has, without importing any of it. */
 import { execFile } from 'node:child_process';
 import { CfxError } from './errors.js';
-import { type Interpreter, findInterpreter } from './interpreter.js';
+import { findInterpreter, type Interpreter } from './interpreter.js';
 
-export const PROBED = ['torch', 'triton', 'xfuser', 'yunchang', 'diffusers', 'transformers', 'pyzmq', 'msgpack', 'numpy'] as const;
+export const PROBED = [
+  'torch',
+  'triton',
+  'xfuser',
+  'yunchang',
+  'diffusers',
+  'transformers',
+  'pyzmq',
+  'msgpack',
+  'numpy',
+] as const;
 export type ProbedDistribution = (typeof PROBED)[number];
 
 export interface Machine {
@@ -72,12 +82,20 @@ function askInterpreter(interpreter: Interpreter, { env, cwd, signal }: ProbeOpt
   const [program, ...rest] = interpreter.command as [string, ...string[]];
   const words = [...rest, ...interpreter.flags.filter(isSearchFlag), '-c', PROGRAM, PROBED.join(',')];
   return new Promise((resolve, reject) => {
-    execFile(program, words, { env: env as NodeJS.ProcessEnv, cwd, signal, timeout: PROBE_TIMEOUT_MS, maxBuffer: 1 << 22 }, (error, stdout, stderr) => {
-      const line = stdout.split('\n').reverse().find((text) => text.startsWith(MARK));
-      if (line) resolve(JSON.parse(line.slice(MARK.length)) as Machine);
-      else if (error?.name === 'AbortError') reject(error);
-      else reject(new CfxError('CFX_PYTHON', describe(interpreter, error, stderr), { cause: error }));
-    });
+    execFile(
+      program,
+      words,
+      { env: env as NodeJS.ProcessEnv, cwd, signal, timeout: PROBE_TIMEOUT_MS, maxBuffer: 1 << 22 },
+      (error, stdout, stderr) => {
+        const line = stdout
+          .split('\n')
+          .reverse()
+          .find((text) => text.startsWith(MARK));
+        if (line) resolve(JSON.parse(line.slice(MARK.length)) as Machine);
+        else if (error?.name === 'AbortError') reject(error);
+        else reject(new CfxError('CFX_PYTHON', describe(interpreter, error, stderr), { cause: error }));
+      },
+    );
   });
 }
 

@@ -7,7 +7,16 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { COMPLETE, cacheFolder, environmentName, findComplete, putInPlace, pythonOf, removeUnfinished, withLock } from './cache.js';
+import {
+  COMPLETE,
+  cacheFolder,
+  environmentName,
+  findComplete,
+  putInPlace,
+  pythonOf,
+  removeUnfinished,
+  withLock,
+} from './cache.js';
 import { CfxError } from './errors.js';
 import { readPipConfig, translatePipSettings } from './indexes.js';
 
@@ -34,7 +43,6 @@ const UV_VERSION = '0.13.9';
 const UV_SINCE = [0, 5] as const;
 const PYTHON_CANDIDATES = ['python3.11', 'python3.12', 'python3.13', 'python3.14', 'python3', 'python'];
 const PYTHON_SINCE = 11;
-const SIDE_DISTRIBUTIONS = ['pyzmq', 'msgpack'];
 
 interface Outcome {
   code: number | null;
@@ -42,7 +50,11 @@ interface Outcome {
   tail: string[];
 }
 
-function runProgram(command: string[], o: SetupOptions, options: { env?: object; onLine?: (line: string) => void } = {}): Promise<Outcome> {
+function runProgram(
+  command: string[],
+  o: SetupOptions,
+  options: { env?: object; onLine?: (line: string) => void } = {},
+): Promise<Outcome> {
   const env: NodeJS.ProcessEnv = { ...o.env, ...options.env };
   // what points Python at another environment must not leak into the one being made
   for (const name of ['PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV', 'CONDA_PREFIX', 'CFX_RUN']) delete env[name];
@@ -55,13 +67,18 @@ function runProgram(command: string[], o: SetupOptions, options: { env?: object;
       options.onLine?.(line);
     });
     child.on('error', (error: NodeJS.ErrnoException) =>
-      error.name === 'AbortError' ? reject(error) : resolve({ ...outcome, tail: [...outcome.tail, error.message] }));
+      error.name === 'AbortError' ? reject(error) : resolve({ ...outcome, tail: [...outcome.tail, error.message] }),
+    );
     child.on('close', (code) => resolve({ ...outcome, code }));
   });
 }
 
 const failure = (what: string, { code, stdout, tail }: Outcome, fix?: string) =>
-  new CfxError('CFX_SETUP', `${what} failed${code === null ? '' : ` with exit code ${code}`}: ${[stdout.trim(), ...tail].filter(Boolean).join('\n  ')}`, { fix });
+  new CfxError(
+    'CFX_SETUP',
+    `${what} failed${code === null ? '' : ` with exit code ${code}`}: ${[stdout.trim(), ...tail].filter(Boolean).join('\n  ')}`,
+    { fix },
+  );
 
 interface BasePython {
   path: string;
@@ -70,7 +87,7 @@ interface BasePython {
 
 const BASE_PROGRAM = 'import sys; print(sys.executable); print("%d.%d" % sys.version_info[:2])';
 
-async function findBasePython(o: SetupOptions): Promise<BasePython> {
+export async function findBasePython(o: SetupOptions): Promise<BasePython> {
   const seen: string[] = [];
   for (const candidate of o.python ? [o.python] : PYTHON_CANDIDATES) {
     const { code, stdout } = await runProgram([candidate, '-c', BASE_PROGRAM], o);
@@ -79,12 +96,15 @@ async function findBasePython(o: SetupOptions): Promise<BasePython> {
     if (minor.startsWith('3.') && Number(minor.slice(2)) >= PYTHON_SINCE) return { path, minor };
     seen.push(`${candidate} is ${minor}`);
   }
-  throw new CfxError('CFX_PYTHON', `no Python 3.${PYTHON_SINCE} or newer found (${seen.join(', ') || `tried ${o.python ?? PYTHON_CANDIDATES.join(', ')}`})`,
-    { fix: `Install Python 3.${PYTHON_SINCE} or newer and put it on PATH, or name it: cfx setup --python PATH.` });
+  throw new CfxError(
+    'CFX_PYTHON',
+    `no Python 3.${PYTHON_SINCE} or newer found (${seen.join(', ') || `tried ${o.python ?? PYTHON_CANDIDATES.join(', ')}`})`,
+    { fix: `Install Python 3.${PYTHON_SINCE} or newer and put it on PATH, or name it: cfx setup --python PATH.` },
+  );
 }
 
 /** uv from PATH if it is new enough, otherwise a pinned one from a small environment of our own. */
-async function findUv(o: SetupOptions, base: BasePython): Promise<string> {
+export async function findUv(o: SetupOptions, base: BasePython): Promise<string> {
   const { stdout } = await runProgram(['uv', '--version'], o);
   const version = /^uv (\d+)\.(\d+)/.exec(stdout);
   if (version && (Number(version[1]) > UV_SINCE[0] || Number(version[2]) >= UV_SINCE[1])) return 'uv';
@@ -97,27 +117,40 @@ async function findUv(o: SetupOptions, base: BasePython): Promise<string> {
   o.log(`installing uv ${UV_VERSION}, which installs the rest`);
   const building = await mkdtemp(join(cache, `${name}.new-`));
   // a folder, not an environment, at the end: it survives being renamed
-  const install = ['-m', 'pip', 'install', '--quiet', '--no-input', '--only-binary', ':all:', '--target', join(building, 'lib'), `uv==${UV_VERSION}`];
+  const install = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--no-input',
+    '--only-binary',
+    ':all:',
+    '--target',
+    join(building, 'lib'),
+    `uv==${UV_VERSION}`,
+  ];
   const venv = await runProgram([base.path, '-m', 'venv', join(building, 'pip')], o);
   const withPip = venv.code === 0 ? join(building, 'pip', 'bin', 'python') : base.path;
   const installed = await runProgram([withPip, ...install], o);
   if (installed.code !== 0) {
     await rm(building, { recursive: true, force: true });
-    if (venv.code === 0 || !/No module named pip/.test(installed.tail.join('\n'))) throw failure('installing uv with pip', installed);
-    throw new CfxError('CFX_SETUP', `${base.path} can make no environments (no ensurepip) and has no pip`,
-      { fix: `Install them (on Debian and Ubuntu: apt install python${base.minor}-venv), or install uv, and repeat.` });
+    if (venv.code === 0 || !/No module named pip/.test(installed.tail.join('\n')))
+      throw failure('installing uv with pip', installed);
+    throw new CfxError('CFX_SETUP', `${base.path} can make no environments (no ensurepip) and has no pip`, {
+      fix: `Install them (on Debian and Ubuntu: apt install python${base.minor}-venv), or install uv, and repeat.`,
+    });
   }
   await rm(join(building, 'pip'), { recursive: true, force: true });
   await finish(building, target, o);
   return uv;
 }
 
-async function finish(building: string, target: string, o: SetupOptions): Promise<void> {
+export async function finish(building: string, target: string, o: SetupOptions): Promise<void> {
   await writeFile(join(building, COMPLETE), `${JSON.stringify({ node: process.version, root: o.root })}\n`);
   await putInPlace(building, target);
 }
 
-async function uvEnvironment(o: SetupOptions, base: BasePython, uv: string): Promise<{ [name: string]: string }> {
+export async function uvEnvironment(o: SetupOptions, base: BasePython, uv: string): Promise<{ [name: string]: string }> {
   const listing = await runProgram([base.path, '-m', 'pip', 'config', 'list'], o);
   const translated = translatePipSettings(o.env, listing.code === 0 ? readPipConfig(listing.stdout) : {}, existsSync);
   // our own uv keeps its cache beside the environment, where hard links work
@@ -126,11 +159,14 @@ async function uvEnvironment(o: SetupOptions, base: BasePython, uv: string): Pro
 
 const listed = (names: string[]) => names.slice(0, 6).join(', ') + (names.length > 6 ? ` and ${names.length - 6} more` : '');
 
-async function installWithUv(command: string[], env: object, o: SetupOptions): Promise<void> {
+export async function installWithUv(command: string[], env: object, o: SetupOptions): Promise<void> {
   const began = performance.now();
   const seconds = () => `${Math.round((performance.now() - began) / 1000)} s`;
   const downloading = new Set<string>();
-  const beat = setInterval(() => o.log(`… ${seconds()}${downloading.size ? `, downloading ${listed([...downloading])}` : ''}`), 5_000);
+  const beat = setInterval(
+    () => o.log(`… ${seconds()}${downloading.size ? `, downloading ${listed([...downloading])}` : ''}`),
+    5_000,
+  );
   try {
     const outcome = await runProgram(command, o, {
       env,
@@ -148,11 +184,20 @@ async function installWithUv(command: string[], env: object, o: SetupOptions): P
   }
 }
 
-const UV_INSTALL = ['pip', 'install', '--require-hashes', '--no-deps', '--only-binary', ':all:', '--index-strategy', 'unsafe-best-match'];
+export const UV_INSTALL = [
+  'pip',
+  'install',
+  '--require-hashes',
+  '--no-deps',
+  '--only-binary',
+  ':all:',
+  '--index-strategy',
+  'unsafe-best-match',
+];
 
-const lockPath = (o: SetupOptions) => join(o.root, 'python_shim', 'requirements.lock');
+export const lockPath = (o: SetupOptions) => join(o.root, 'python_shim', 'requirements.lock');
 
-const onWait = (o: SetupOptions) => (holder: string) => o.log(`waiting for another set-up to finish ${holder}`);
+export const onWait = (o: SetupOptions) => (holder: string) => o.log(`waiting for another set-up to finish ${holder}`);
 
 /** The managed environment, built if it is not there. */
 export async function ensureEnvironment(o: SetupOptions): Promise<ManagedEnvironment> {
@@ -167,46 +212,29 @@ export async function ensureEnvironment(o: SetupOptions): Promise<ManagedEnviron
   const complete = () => existsSync(join(target, COMPLETE)) && existsSync(pythonOf(target));
   const result = (created: boolean) => ({ path: target, python: pythonOf(target), created });
   if (complete()) return result(false);
-  return withLock(`${target}.lock`, onWait(o), async () => {
-    if (complete()) return result(false);
-    await removeUnfinished(cache, name);
-    o.log(`making the Python environment ${target} (Python ${base.minor}, about 5 GB on disk; once only)`);
-    const uv = await findUv(o, base);
-    const env = await uvEnvironment(o, base, uv);
-    const building = await mkdtemp(join(cache, `${name}.new-`));
-    // relocatable: its scripts must still work after the folder is renamed
-    const venv = await runProgram([uv, 'venv', '--quiet', '--no-project', '--allow-existing', '--relocatable', '--python', base.path, building], o, { env });
-    if (venv.code !== 0) throw failure('making the environment', venv);
-    await installWithUv([uv, ...UV_INSTALL, '--python', pythonOf(building), '-r', lockPath(o)], env, o);
-    await finish(building, target, o);
-    return result(true);
-  }, o.signal);
-}
-
-/** The lock file's entries for some distributions only, hashes included. */
-export const selectLocked = (lock: string, distributions: string[]): string =>
-  lock.split(/\n(?=\S)/).filter((entry) => distributions.includes(entry.split('==')[0]!)).join('\n') + '\n';
-
-/** Where pyzmq and msgpack for one kind of interpreter go; `abi` is `Machine.abi`. */
-export const sideFolder = (env: SetupOptions['env'], abi: string): string => join(cacheFolder(env), 'side', abi);
-
-/** Installs pyzmq and msgpack for the given interpreter into cfx's own side folder. */
-export async function ensureSide(o: SetupOptions & { python: string }, abi: string): Promise<{ path: string; created: boolean }> {
-  const target = sideFolder(o.env, abi);
-  if (existsSync(join(target, COMPLETE))) return { path: target, created: false };
-  return withLock(`${target}.lock`, onWait(o), async () => {
-    if (existsSync(join(target, COMPLETE))) return { path: target, created: false };
-    await removeUnfinished(join(cacheFolder(o.env), 'side'), abi);
-    const base = await findBasePython({ ...o, python: null });
-    const uv = await findUv(o, base);
-    const building = await mkdtemp(`${target}.new-`);
-    const wanted = join(building, 'requirements.txt');
-    await writeFile(wanted, selectLocked(await readFile(lockPath(o), 'utf8'), SIDE_DISTRIBUTIONS));
-    o.log(`installing ${SIDE_DISTRIBUTIONS.join(' and ')} for ${o.python} into ${target}`);
-    await installWithUv([uv, ...UV_INSTALL, '--python', o.python, '--target', building, '-r', wanted], await uvEnvironment(o, base, uv), o);
-    await finish(building, target, o);
-    return { path: target, created: true };
-  }, o.signal);
+  return withLock(
+    `${target}.lock`,
+    onWait(o),
+    async () => {
+      if (complete()) return result(false);
+      await removeUnfinished(cache, name);
+      o.log(`making the Python environment ${target} (Python ${base.minor}, about 5 GB on disk; once only)`);
+      const uv = await findUv(o, base);
+      const env = await uvEnvironment(o, base, uv);
+      const building = await mkdtemp(join(cache, `${name}.new-`));
+      // relocatable: its scripts must still work after the folder is renamed
+      const venv = await runProgram(
+        [uv, 'venv', '--quiet', '--no-project', '--allow-existing', '--relocatable', '--python', base.path, building],
+        o,
+        { env },
+      );
+      if (venv.code !== 0) throw failure('making the environment', venv);
+      await installWithUv([uv, ...UV_INSTALL, '--python', pythonOf(building), '-r', lockPath(o)], env, o);
+      await finish(building, target, o);
+      return result(true);
+    },
+    o.signal,
+  );
 }
 
 /** Runs a Python program of ours to its end and gives its stdout. */
