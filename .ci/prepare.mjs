@@ -3,7 +3,7 @@
 // when what it depends on has not changed; everything is said on stderr.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -62,10 +62,13 @@ once(at('node_modules', '.cfx-lock'), hashOf([lock, String(major)]), 'installing
 const sources = [...filesBelow(at('src')), at('tsconfig.json'), at('package.json')];
 const sourcesKey = hashOf([lock, ...sources.flatMap((file) => [file.slice(root.length), readFileSync(file)])]);
 once(at('dist', '.built'), sourcesKey, 'compiling TypeScript', () => {
+  // Built aside and moved, so that a failed build leaves the old one and no file outlives its source.
+  const fresh = at('.build', 'dist');
+  rmSync(fresh, { recursive: true, force: true });
+  run('the TypeScript compiler', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc'), '--outDir', fresh]);
+  chmodSync(join(fresh, 'cli.js'), 0o755);
   rmSync(at('dist'), { recursive: true, force: true });
-  mkdirSync(at('dist'));
-  run('the TypeScript compiler', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')]);
-  chmodSync(at('dist', 'cli.js'), 0o755);
+  renameSync(fresh, at('dist'));
 });
 
 // npm links the bins of dependencies, not the package's own: `npx cfx` is to work in the checkout too.
