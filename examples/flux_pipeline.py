@@ -36,7 +36,7 @@ def main():
     pipe = xFuserFluxPipeline.from_pretrained(
         engine_config.model_config.model,
         engine_config=engine_config,
-        torch_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+        dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
     ).to(device)
     pipe.set_progress_bar_config(disable=True)
 

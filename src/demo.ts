@@ -14,6 +14,8 @@ export interface DemoFiles {
   picture: string;
   stats: string;
   report: string;
+  /** What the launch prints. */
+  log: string;
 }
 
 export interface DemoResult {
@@ -29,6 +31,7 @@ export const demoFiles = (folder: string, name: string): DemoFiles => ({
   picture: `${folder}/${name}.png`,
   stats: `${folder}/${name}.json`,
   report: `${folder}/${name}.report.json`,
+  log: `${folder}/${name}.log`,
 });
 
 /** The launch that a user would write, with nothing of cfx in it. */
