@@ -36,5 +36,6 @@ def write_scales(magnitude, payload):
 def read_scales(payload, tokens: int, channels: int):
     """u [B, N] and v [B, C] in float32 from ``payload`` [B, >= scale_bytes] uint8."""
     raw = payload[:, : scale_bytes(tokens, channels)]
-    scales = raw.contiguous().view(torch.float16).float()
+    # a copy, because a view as float16 needs even strides, which one odd payload alone does not have
+    scales = raw.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
     return scales[:, :tokens], scales[:, tokens:]

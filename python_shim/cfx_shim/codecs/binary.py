@@ -23,16 +23,15 @@ def encode(x, payload):
     """See ``codecs``: ``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8."""
     tokens, channels = x.shape[1:]
     _, _, non_finite = _scales.write_scales(x.abs(), payload)
-    payload[:, _scales.scale_bytes(tokens, channels) :] = _bit_planes.pack(x >= 0)
+    payload[:, _scales.scale_bytes(tokens, channels) :] = _bit_planes.pack_at_least(x, 0.0)
     return non_finite
 
 
 def decode(payload, tokens: int, channels: int):
     """See ``codecs``: float32 [B, N, C]."""
     u, v = _scales.read_scales(payload, tokens, channels)
-    positive = _bit_planes.unpack(payload[:, _scales.scale_bytes(tokens, channels) :], tokens, channels)
-    scale = u.unsqueeze(2) * v.unsqueeze(1)
-    return torch.where(positive, scale, -scale)
+    sign = _bit_planes.unpack_as(payload[:, _scales.scale_bytes(tokens, channels) :], tokens, channels, -1.0, 1.0)
+    return torch.mul(u.unsqueeze(2), v.unsqueeze(1)).mul_(sign)
 
 
 def encode_reference(x, payload):

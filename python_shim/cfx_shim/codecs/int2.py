@@ -27,32 +27,34 @@ def _split(payload, tokens: int, channels: int):
     return payload[:, start:middle], payload[:, middle:]
 
 
-def _encode(x, payload, pack):
+def encode(x, payload):
+    """See ``codecs``: ``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8."""
     tokens, channels = x.shape[1:]
     magnitude = x.abs()
     u, v, non_finite = _scales.write_scales(magnitude, payload)
     signs, levels = _split(payload, tokens, channels)
-    signs.copy_(pack(x >= 0))
-    levels.copy_(pack(magnitude >= u.unsqueeze(2) * v.unsqueeze(1)))
+    signs.copy_(_bit_planes.pack_at_least(x, 0.0))
+    levels.copy_(_bit_planes.pack_at_least(magnitude, u.unsqueeze(2) * v.unsqueeze(1)))
     return non_finite
-
-
-def encode(x, payload):
-    """See ``codecs``: ``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8."""
-    return _encode(x, payload, _bit_planes.pack)
-
-
-def encode_reference(x, payload):
-    return _encode(x, payload, _bit_planes.pack_reference)
 
 
 def decode(payload, tokens: int, channels: int):
     """See ``codecs``: float32 [B, N, C]."""
     u, v = _scales.read_scales(payload, tokens, channels)
     signs, levels = _split(payload, tokens, channels)
-    scale = u.unsqueeze(2) * v.unsqueeze(1)
-    scale = torch.where(_bit_planes.unpack(levels, tokens, channels), scale * HIGH, scale * LOW)
-    return torch.where(_bit_planes.unpack(signs, tokens, channels), scale, -scale)
+    scale = torch.mul(u.unsqueeze(2), v.unsqueeze(1))
+    scale.mul_(_bit_planes.unpack_as(levels, tokens, channels, LOW, HIGH))
+    return scale.mul_(_bit_planes.unpack_as(signs, tokens, channels, -1.0, 1.0))
+
+
+def encode_reference(x, payload):
+    tokens, channels = x.shape[1:]
+    magnitude = x.abs()
+    u, v, non_finite = _scales.write_scales(magnitude, payload)
+    signs, levels = _split(payload, tokens, channels)
+    signs.copy_(_bit_planes.pack_reference(x >= 0))
+    levels.copy_(_bit_planes.pack_reference(magnitude >= u.unsqueeze(2) * v.unsqueeze(1)))
+    return non_finite
 
 
 def decode_reference(payload, tokens: int, channels: int):

@@ -1,0 +1,127 @@
+"""Every lossy codec of the contract against its own plain reference, and at the edges of its input."""
+
+import conformance
+import pytest
+import torch
+
+from cfx_shim import codecs
+from cfx_shim._contract import CODECS
+
+LOSSY = [name for name in CODECS if not codecs.load(name).EXACT]
+ids = [f"B{batch}-N{tokens}-C{channels}" for batch, tokens, channels in conformance.SHAPES]
+each_codec = pytest.mark.parametrize("codec", [codecs.load(name) for name in LOSSY], ids=LOSSY)
+each_shape = pytest.mark.parametrize("shape", conformance.SHAPES, ids=ids)
+
+
+def test_there_are_lossy_codecs_and_only_identity_is_exact():
+    assert set(CODECS) - set(LOSSY) == {"identity"}
+    assert len(LOSSY) >= 2
+
+
+@each_codec
+@each_shape
+@pytest.mark.parametrize("kind", ["gauss", "laplace"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        conformance.encode_equals_its_reference,
+        conformance.decode_equals_its_reference,
+        conformance.every_payload_byte_is_written,
+        conformance.payload_inside_a_message_is_the_same,
+        conformance.strided_input_is_read_right,
+        conformance.batches_are_coded_apart,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_a_codec_conforms(codec, shape, kind, check):
+    check(codec, conformance.noise(shape, seed=7, kind=kind))
+
+
+@each_codec
+def test_a_block_larger_than_a_cache_equals_its_reference(codec):
+    x = conformance.noise((2, 1031, 517), seed=3)
+    conformance.encode_equals_its_reference(codec, x)
+    conformance.decode_equals_its_reference(codec, x)
+
+
+@each_codec
+@each_shape
+def test_all_zero_decodes_to_zero(codec, shape):
+    x = torch.zeros(shape)
+    payload, non_finite = conformance.encoded(codec, x)
+    assert not non_finite
+    assert torch.all(codec.decode(payload, *shape[1:]) == 0)
+    conformance.decode_equals_its_reference(codec, x)
+
+
+@each_codec
+def test_a_row_and_a_column_of_zeros_decode_to_zero(codec):
+    x = conformance.noise((2, 6, 10))
+    x[:, 2] = 0
+    x[:, :, 3] = 0
+    decoded = conformance.round_trip(codec, x)
+    assert torch.all(decoded[:, 2] == 0) and torch.all(decoded[:, :, 3] == 0)
+    assert torch.all(decoded[:, 0, 0] != 0)
+
+
+@each_codec
+def test_denormal_input_is_no_error_and_decodes_to_something_finite_and_small(codec):
+    x = conformance.noise((1, 5, 12)) * 1e-41
+    payload, non_finite = conformance.encoded(codec, x)
+    assert not non_finite
+    decoded = codec.decode(payload, 5, 12)
+    assert torch.isfinite(decoded).all() and decoded.abs().max() < 1e-30
+    conformance.encode_equals_its_reference(codec, x)
+
+
+@each_codec
+def test_scales_beyond_float16_are_stored_as_its_largest_value(codec):
+    x = conformance.noise((1, 4, 8)).sign() * 1e30
+    payload, non_finite = conformance.encoded(codec, x)
+    assert not non_finite
+    decoded = codec.decode(payload, 4, 8)
+    assert torch.isfinite(decoded).all()
+    assert torch.equal(decoded.sign(), x.sign())
+    assert decoded.abs().min() > 65504 / 4
+    conformance.encode_equals_its_reference(codec, x)
+
+
+@each_codec
+def test_sums_beyond_float32_are_flagged(codec):
+    _, non_finite = conformance.encoded(codec, torch.full((1, 4, 8), 3e38))
+    assert non_finite
+
+
+@each_codec
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("where", [(0, 0, 0), (1, 4, 9)])
+def test_one_non_finite_value_is_flagged(codec, value, where):
+    x = conformance.noise((2, 5, 10))
+    assert not conformance.encoded(codec, x)[1]
+    x[where] = value
+    _, non_finite = conformance.encoded(codec, x)
+    assert non_finite.dtype == torch.bool and non_finite.shape == ()
+    assert non_finite
+
+
+# 1 − α of an endless block, by integration: E(|x| − level · s)² / E x² with s = E|x|
+CONTRACTION = {
+    ("binary", "gauss"): 0.3634,
+    ("binary", "laplace"): 0.5,
+    ("int2", "gauss"): 0.1475,
+    ("int2", "laplace"): 0.2112,
+}
+
+
+@pytest.mark.parametrize("kind", ["gauss", "laplace"])
+@pytest.mark.parametrize("name", LOSSY)
+def test_a_codec_is_a_contraction(name, kind):
+    errors = [conformance.relative_error(codecs.load(name), conformance.noise((1, 96, 128), seed, kind)) for seed in range(8)]
+    assert max(errors) < 1
+    expected = CONTRACTION[name, kind]
+    assert sum(errors) / len(errors) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_name_outside_the_table_is_refused():
+    with pytest.raises(ValueError, match="unknown; there are: identity"):
+        codecs.load("os")

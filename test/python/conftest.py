@@ -1,0 +1,38 @@
+"""Shared by all tests: the shim on the path, one thread per process, and poisoned allocations.
+
+``torch.empty`` and ``torch.empty_like`` called from ``cfx_shim`` give tensors of 0xFF bytes: NaN for floats, so that
+output which nobody writes shows.
+"""
+
+import os
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SHIM = os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shim")
+sys.path[:0] = [path for path in (SHIM, HERE) if path not in sys.path]
+
+
+def _poisoned(allocate):
+    def call(*args, **kwargs):
+        import torch
+
+        tensor = allocate(*args, **kwargs)
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("cfx_shim") and tensor.numel():
+            tensor.view(torch.uint8).fill_(0xFF)
+        return tensor
+
+    return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def poisoned_allocations():
+    import torch
+
+    # ranks are forked: OpenMP threads would not survive that, and two cores have no room for more
+    torch.set_num_threads(1)
+    originals = torch.empty, torch.empty_like
+    torch.empty, torch.empty_like = _poisoned(torch.empty), _poisoned(torch.empty_like)
+    yield
+    torch.empty, torch.empty_like = originals
