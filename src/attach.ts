@@ -15,6 +15,7 @@ import { launch } from './launch.js';
 import { compilePlan } from './plan.js';
 import type { Policy } from './policy.js';
 import { loadPolicy } from './policy.js';
+import type { GenerationEvent, Hello, Ready, Telemetry, Warn } from './protocol.js';
 import { composeRun, makeRunFolder, writeRunTo } from './shim.js';
 import { newTally } from './telemetry.js';
 
@@ -48,6 +49,18 @@ export interface AttachOptions {
   forwardSignals?: boolean;
 }
 
+type Told<M> = { rank: number } & Omit<M, 'type'>;
+
+export interface AttachEvents {
+  hello: [Told<Omit<Hello, 'token' | 'rank'>>];
+  ready: [Told<Ready>];
+  step: [Told<Pick<Telemetry, 'generation' | 'step' | 'steps'>>];
+  generation: [Told<GenerationEvent>];
+  warn: [Told<Warn>];
+  /** The exit code, as in the summary. */
+  exit: [exitCode: number];
+}
+
 const readPolicy = (policy: string | Policy, cwd: string | undefined): Policy =>
   typeof policy === 'string' ? loadPolicy(policy, (file) => readFileSync(resolve(cwd ?? '.', file), 'utf8')) : policy;
 
@@ -79,7 +92,14 @@ export async function attach(options: AttachOptions): Promise<AttachHandle> {
     const { cwd, stdio, forwardSignals } = options;
     const command = launch(options.command, { cwd, stdio, forwardSignals, env: { ...env, ...shim.env } });
     await command.started;
-    return new AttachHandle({ options, readPolicy: (policy) => readPolicy(policy, options.cwd), folder, control, command, tally: newTally(plan, options.verify ?? false) });
+    return new AttachHandle({
+      options,
+      readPolicy: (policy) => readPolicy(policy, options.cwd),
+      folder,
+      control,
+      command,
+      tally: newTally(plan, options.verify ?? false),
+    });
   } catch (error) {
     await control?.close();
     rmSync(folder, { recursive: true, force: true });

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { Router } from 'zeromq';
 import { CfxError } from './errors.js';
 import { decodeFrame, encodeFrame } from './frames.js';
+import { Outbox } from './outbox.js';
 import { PlanRound } from './planround.js';
 import type { FromRank, Hello, PlanMessage, ToRank } from './protocol.js';
 import { MAX_FRAME_BYTES, MAX_FRAMES_PER_SECOND, PROTOCOL_VERSION } from './protocol.js';
@@ -18,6 +19,7 @@ import { validateMessage } from './validate.js';
 /** sun_path holds 108 bytes, one of them the terminator. */
 const MAX_PATH_BYTES = 107;
 const MAX_QUEUE = 1024;
+const MAX_IDENTITIES = 4096;
 
 /** One rank process, known by its nonce. */
 export interface Peer {
@@ -49,9 +51,13 @@ export const controlEndpoint = (folder: string): string => {
   const path = join(folder, 'control.sock');
   const bytes = Buffer.byteLength(path);
   if (bytes <= MAX_PATH_BYTES) return `ipc://${path}`;
-  throw new CfxError('CFX_CONTROL', `the path of the control socket, ${path}, has ${bytes} bytes; a Unix socket takes at most ${MAX_PATH_BYTES}.`, {
-    fix: 'Set CFX_RUNTIME_DIR to a folder with a shorter path.',
-  });
+  throw new CfxError(
+    'CFX_CONTROL',
+    `the path of the control socket, ${path}, has ${bytes} bytes; a Unix socket takes at most ${MAX_PATH_BYTES}.`,
+    {
+      fix: 'Set CFX_RUNTIME_DIR to a folder with a shorter path.',
+    },
+  );
 };
 
 const equalTokens = (a: string, b: string): boolean => {
@@ -65,7 +71,7 @@ export class Control extends EventEmitter<Events> {
   readonly endpoint: string;
   /** Frames refused so far, connections cut for their size included. */
   get refusedFrames(): number {
-    return this.refusedCount + this.cutConnections;
+    return this.refusedCount + Math.max(0, this.connections - this.identities.size);
   }
   private readonly token: string;
   private readonly now: () => number;
@@ -77,16 +83,15 @@ export class Control extends EventEmitter<Events> {
   });
   private readonly peers = new Map<string, Peer>();
   private readonly meters = new Map<string, Meter>();
-  private readonly queue: [id: string, body: Buffer][] = [];
-  private sending = false;
+  private readonly outbox = new Outbox((id, body) => this.socket.send([Buffer.from(id, 'latin1'), body]), MAX_QUEUE);
   private refusedCount = 0;
   // libzmq drops the connection of a sender of far too large a frame without a word, and the sender
-  // connects anew: seen from here, a connection that comes while a rank that is not gone lacks one.
-  private openConnections = 0;
-  private cutConnections = 0;
+  // connects anew under the same identity: connections beyond identities were cut.
+  private connections = 0;
+  private readonly identities = new Set<string>();
   private round: PlanRound | null = null;
   private latestPlan: PlanMessage | null = null;
-  private loop: Promise<void> = Promise.resolve();
+  private loop: Promise<unknown> = Promise.resolve();
 
   constructor(folder: string, token: string, now: () => number) {
     super();
@@ -96,18 +101,13 @@ export class Control extends EventEmitter<Events> {
   }
 
   async open(): Promise<void> {
-    this.socket.events.on('disconnect', () => void this.openConnections--);
-    this.socket.events.on('accept', () => {
-      if (this.openConnections < this.attached.length) this.cutConnections++;
-      this.openConnections++;
-    });
     try {
       await this.socket.bind(this.endpoint);
     } catch (cause) {
       this.socket.close();
       throw new CfxError('CFX_CONTROL', `the control socket ${this.endpoint} cannot be opened: ${messageOf(cause)}.`, { cause });
     }
-    this.loop = this.receive();
+    this.loop = Promise.all([this.receive(), this.watchConnections()]);
   }
 
   /** Ranks that said hello and have not left. */
@@ -119,7 +119,12 @@ export class Control extends EventEmitter<Events> {
   async sendPlan(message: PlanMessage, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const body = encodeFrame(message);
-    this.round?.fail(new CfxError('CFX_PLAN_REFUSED', `epoch ${message.epoch} replaced epoch ${this.round.epoch} before every rank had acknowledged it.`));
+    this.round?.fail(
+      new CfxError(
+        'CFX_PLAN_REFUSED',
+        `epoch ${message.epoch} replaced epoch ${this.round.epoch} before every rank had acknowledged it.`,
+      ),
+    );
     this.latestPlan = message;
     const round = new PlanRound(message.epoch, message.plan.planId, this.attached);
     this.round = round;
@@ -137,7 +142,7 @@ export class Control extends EventEmitter<Events> {
   /** Always lets go of the event loop; a plan round still open is rejected. */
   async close(): Promise<void> {
     this.round?.fail(new CfxError('CFX_PLAN_REFUSED', 'the launch ended before every rank had acknowledged the plan.'));
-    this.queue.length = 0;
+    this.outbox.clear();
     if (!this.socket.closed) this.socket.close();
     await this.loop;
     await rm(this.endpoint.slice('ipc://'.length), { force: true });
@@ -151,10 +156,16 @@ export class Control extends EventEmitter<Events> {
     }
   }
 
+  private async watchConnections(): Promise<void> {
+    // Not by listener: zeromq.js loads its emitter lazily, which fails where modules are loaded twice (jest).
+    for await (const { type } of this.socket.events) if (type === 'accept') this.connections++;
+  }
+
   private take(frames: Buffer[]): void {
     const [identity, body] = frames;
     if (!identity || !body || frames.length !== 2) return this.refuse(`a message of ${frames.length - 1} frames`);
     const id = identity.toString('latin1');
+    if (this.identities.size < MAX_IDENTITIES) this.identities.add(id);
     const peer = this.peers.get(id);
     try {
       if (peer && peer.state !== 'gone' && this.tooFast(peer)) {
@@ -182,7 +193,6 @@ export class Control extends EventEmitter<Events> {
     for (const other of this.attached) {
       if (other.rank !== message.rank) continue;
       other.state = 'gone'; // an elastic restart: the same rank in a new process
-      this.cutConnections = Math.max(0, this.cutConnections - 1);
       this.round?.replaced(other);
     }
     const peer: Peer = { rank: message.rank, nonce: message.nonce, worldSize: message.worldSize, state: 'attached' };
@@ -224,22 +234,7 @@ export class Control extends EventEmitter<Events> {
   }
 
   private push(id: string, body: Buffer): void {
-    if (this.queue.length >= MAX_QUEUE) return this.refuse('the send queue is full');
-    this.queue.push([id, body]);
-    if (!this.sending) void this.drain();
-  }
-
-  // zeromq.js throws EBUSY when a send starts while another is pending: one sender, one queue.
-  private async drain(): Promise<void> {
-    this.sending = true;
-    for (let next = this.queue.shift(); next && !this.socket.closed; next = this.queue.shift()) {
-      try {
-        await this.socket.send([Buffer.from(next[0], 'latin1'), next[1]]);
-      } catch {
-        // A peer that cannot be reached is gone; its launch does not depend on us.
-      }
-    }
-    this.sending = false;
+    if (!this.outbox.push(id, body)) this.refuse('the send queue is full');
   }
 }
 

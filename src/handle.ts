@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AttachOptions } from './attach.js';
+import type { AttachEvents, AttachOptions } from './attach.js';
 import type { Control, Peer } from './control.js';
 import { channelProblems, explainSilence } from './diagnosis.js';
 import type { ErrorCode } from './errors.js';
@@ -13,7 +13,7 @@ import { endRunProcesses } from './orphans.js';
 import type { Plan } from './plan.js';
 import { compilePlan } from './plan.js';
 import type { Policy } from './policy.js';
-import type { Fallback, FromRank, GenerationEvent, Hello, Ready, Telemetry, Warn } from './protocol.js';
+import type { Fallback, FromRank } from './protocol.js';
 import { plainLine, renderJson } from './report.js';
 import { ReportFile } from './reportfile.js';
 import type { BootedProcess } from './shim.js';
@@ -21,18 +21,6 @@ import { readProcesses } from './shim.js';
 import type { Summary } from './summary.js';
 import type { Tally } from './telemetry.js';
 import { foldMessage, summarize } from './telemetry.js';
-
-type Told<M> = { rank: number } & Omit<M, 'type'>;
-
-export interface AttachEvents {
-  hello: [Told<Omit<Hello, 'token' | 'rank'>>];
-  ready: [Told<Ready>];
-  step: [Told<Pick<Telemetry, 'generation' | 'step' | 'steps'>>];
-  generation: [Told<GenerationEvent>];
-  warn: [Told<Warn>];
-  /** The exit code, as in the summary. */
-  exit: [exitCode: number];
-}
 
 /** How long processes get after TERM before they are killed. */
 const TERM_MS = 5000;
@@ -91,7 +79,8 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
   }
   /** What the process that attached should exit with: the command's own code, or 96 or 97. Known when `done` has resolved. */
   get exitCode(): number {
-    if (this.exit === null) throw new CfxError('CFX_USAGE', 'the launch still runs and has no exit code.', { fix: 'Await done first.' });
+    if (this.exit === null)
+      throw new CfxError('CFX_USAGE', 'the launch still runs and has no exit code.', { fix: 'Await done first.' });
     return this.exit;
   }
 
@@ -123,7 +112,9 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
     void this.end();
     if (!signal) return this.done;
     signal.throwIfAborted();
-    const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    const aborted = new Promise<never>((_, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+    );
     return Promise.race([this.done, aborted]);
   }
 
@@ -133,9 +124,9 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
       command.kill('SIGTERM');
       const grace = new AbortController();
       const patience = sleep(TERM_MS, undefined, { signal: grace.signal }).catch(() => {});
-      await Promise.race([command.exited, patience]);
+      const obeyed = await Promise.race([command.exited.then(() => true), patience.then(() => false)]);
       grace.abort();
-      await endRunProcesses(folder, { exitMs: 0, termMs: TERM_MS });
+      await endRunProcesses(folder, { exitMs: 0, termMs: obeyed ? TERM_MS : 0 });
       command.kill('SIGKILL');
     })();
     return this.ending;
@@ -202,7 +193,11 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
   private writeReport(): Promise<void> {
     if (!this.report) return Promise.resolve();
     return this.report.write(renderJson(this.summary())).catch((error) => {
-      this.say('CFX_CONTROL', `the report cannot be written: ${error.message}`, 'Name a file in a folder that exists and is writable.');
+      this.say(
+        'CFX_CONTROL',
+        `the report cannot be written: ${error.message}`,
+        'Name a file in a folder that exists and is writable.',
+      );
     });
   }
 

@@ -1,12 +1,12 @@
 /** The public interface of the package. */
-export type { AttachOptions } from './attach.js';
+export type { AttachEvents, AttachOptions } from './attach.js';
 export { attach } from './attach.js';
 export type { CodecName } from './codec.js';
 export type { Config, RawConfig } from './config.js';
 export { defineConfig } from './config.js';
 export type { ErrorCode } from './errors.js';
 export { CfxError, ERRORS } from './errors.js';
-export type { AttachEvents, AttachHandle } from './handle.js';
+export type { AttachHandle } from './handle.js';
 export type { Cell, Plan } from './plan.js';
 export { compilePlan } from './plan.js';
 export type { Policy, PolicyRange, PresetName, Rule } from './policy.js';

@@ -50,10 +50,15 @@ const terminalDelivers = (): boolean => {
 
 const startError = (error: NodeJS.ErrnoException, name: string, cwd: string | undefined): CfxError => {
   if (cwd !== undefined && !statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
-    return new CfxError('CFX_USAGE', `the working directory ${cwd} does not exist.`, { cause: error, fix: 'Name an existing folder.' });
+    return new CfxError('CFX_USAGE', `the working directory ${cwd} does not exist.`, {
+      cause: error,
+      fix: 'Name an existing folder.',
+    });
   }
   if (error.code === 'ENOENT') {
-    return new CfxError('CFX_COMMAND_NOT_FOUND', `"${name}" was not found, or the interpreter its first line names was not.`, { cause: error });
+    return new CfxError('CFX_COMMAND_NOT_FOUND', `"${name}" was not found, or the interpreter its first line names was not.`, {
+      cause: error,
+    });
   }
   if (error.code === 'EACCES' || error.code === 'ENOEXEC') {
     return new CfxError('CFX_COMMAND_NOT_EXECUTABLE', `"${name}" cannot be executed: ${error.message}.`, { cause: error });
@@ -99,7 +104,11 @@ function forwardSignals(kill: (signal: NodeJS.Signals) => void, exited: Promise<
 }
 
 /** What a short program prints on stdout; rejects when it cannot run, fails or takes too long. */
-export const readOutput = (file: string, args: string[], options: { env: NodeJS.ProcessEnv; timeoutMs: number }): Promise<string> =>
+export const readOutput = (
+  file: string,
+  args: string[],
+  options: { env: NodeJS.ProcessEnv; timeoutMs: number },
+): Promise<string> =>
   new Promise((resolve, reject) => {
     execFile(file, args, { env: options.env, timeout: options.timeoutMs, killSignal: 'SIGKILL' }, (error, stdout) =>
       error ? reject(error) : resolve(stdout),

@@ -42,12 +42,16 @@ export class PlanRound {
   }
 
   refused({ rank }: Member, { epoch, code, reason }: Refuse): void {
-    if (epoch === this.epoch) this.fail(new CfxError('CFX_PLAN_REFUSED', `rank ${rank} refused epoch ${epoch}: ${code}: ${reason}`));
+    if (epoch === this.epoch)
+      this.fail(new CfxError('CFX_PLAN_REFUSED', `rank ${rank} refused epoch ${epoch}: ${code}: ${reason}`));
   }
 
   left(member: Member): void {
-    if (this.members.get(member.rank)?.member.nonce !== member.nonce) return;
-    this.fail(new CfxError('CFX_PLAN_REFUSED', `rank ${member.rank} left before every rank had acknowledged epoch ${this.epoch}.`));
+    const entry = this.members.get(member.rank);
+    if (entry?.member.nonce !== member.nonce || entry.acked) return;
+    this.fail(
+      new CfxError('CFX_PLAN_REFUSED', `rank ${member.rank} left before every rank had acknowledged epoch ${this.epoch}.`),
+    );
   }
 
   /** Its successor in the same rank will have to answer. */

@@ -56,7 +56,11 @@ async function checkInterpreter(python: string, env: NodeJS.ProcessEnv): Promise
     const program = 'import sys; print("%d.%d" % sys.version_info[:2])';
     version = (await readOutput(python, ['-c', program], { env, timeoutMs: START_SECONDS * 1000 })).trim();
   } catch (cause) {
-    throw pythonError(`"${python}" cannot be run as a Python interpreter: ${(cause as Error).message.split('\n')[0]}.`, undefined, cause);
+    throw pythonError(
+      `"${python}" cannot be run as a Python interpreter: ${(cause as Error).message.split('\n')[0]}.`,
+      undefined,
+      cause,
+    );
   }
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (!(major === 3 && minor >= 10)) throw pythonError(`"${python}" is Python ${version}; expected 3.10 or newer.`);
@@ -115,7 +119,12 @@ class Session implements PythonSession {
     this.exited = new Promise((resolve) => {
       this.process.once('exit', (code, signal) => {
         process.off('exit', killWithNode);
-        this.end(pythonError(`Python ended with ${signal ?? `code ${code}`} in the middle of a session.`, 'See its output above; open a new session.'));
+        this.end(
+          pythonError(
+            `Python ended with ${signal ?? `code ${code}`} in the middle of a session.`,
+            'See its output above; open a new session.',
+          ),
+        );
         if (pythonia.com.proc === this.process) pythonia.python.exit();
         isOpen = false;
         resolve();

@@ -62,18 +62,42 @@ const aggregate = (sites: SiteCounters[]): Row[] => {
 const table = (rows: string[][], left: number): string[] => {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) =>
-    row.map((cell, i) => (i < left ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ').trimEnd(),
+    row
+      .map((cell, i) => (i < left ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd(),
   );
 };
 
 const siteLines = (summary: Summary): string[] => {
   const rows = aggregate(summary.sites);
   if (rows.length === 0) return [];
-  const mixed = rows.some((row) => rows.some((other) => other !== row && other.role === row.role && other.collective === row.collective));
-  const head = ['role', 'collective', 'codec', ...(mixed ? ['layers'] : []), 'calls', 'compressed', 'keyframes', 'raw', 'wire', 'ratio'];
+  const mixed = rows.some((row) =>
+    rows.some((other) => other !== row && other.role === row.role && other.collective === row.collective),
+  );
+  const head = [
+    'role',
+    'collective',
+    'codec',
+    ...(mixed ? ['layers'] : []),
+    'calls',
+    'compressed',
+    'keyframes',
+    'raw',
+    'wire',
+    'ratio',
+  ];
   const body = rows.map(({ role, collective, codec, layers, calls, compressed, keyframes, rawBytes, wireBytes }) => [
-    role, collective, codec, ...(mixed ? [shorten(rangesText(layers))] : []),
-    exact(calls), exact(compressed), exact(keyframes), humanBytes(rawBytes), humanBytes(wireBytes), ratioText(rawBytes, wireBytes),
+    role,
+    collective,
+    codec,
+    ...(mixed ? [shorten(rangesText(layers))] : []),
+    exact(calls),
+    exact(compressed),
+    exact(keyframes),
+    humanBytes(rawBytes),
+    humanBytes(wireBytes),
+    ratioText(rawBytes, wireBytes),
   ]);
   return table([head, ...body], mixed ? 4 : 3);
 };
@@ -84,9 +108,12 @@ const rankLines = ({ ranks, worldSize }: Summary): string[] => {
   if (ranks.length === 0) return ['ranks      none attached'];
   const disagreed = ranks.filter(({ agreed }) => agreed === false);
   const unsettled = ranks.filter(({ agreed }) => agreed === null);
-  const missing = Array.from({ length: Math.min(worldSize, 4096) }, (_, rank) => rank).filter((rank) => !ranks.some((each) => each.rank === rank));
+  const missing = Array.from({ length: Math.min(worldSize, 4096) }, (_, rank) => rank).filter(
+    (rank) => !ranks.some((each) => each.rank === rank),
+  );
   const lost = ranks.filter(({ finished }) => !finished).map(({ rank }) => rank);
-  const agreement = disagreed.length > 0 ? 'agreed not to compress' : unsettled.length > 0 ? 'agreement not reached' : 'all agreed';
+  const agreement =
+    disagreed.length > 0 ? 'agreed not to compress' : unsettled.length > 0 ? 'agreement not reached' : 'all agreed';
   return [
     `ranks      ${ranks.length} of ${worldSize} attached, ${agreement}`,
     ...(missing.length > 0 ? [`           never attached: ${shorten(rangesText(missing))}`] : []),
@@ -102,34 +129,48 @@ export const explainNothing = (summary: Summary): string => {
   const allOff = sites.length > 0 && sites.every(({ codec }) => codec === 'off');
   if (ranks.length > 0 && (policy === 'off' || allOff)) return `Nothing was compressed: the policy "${policy}" says so.`;
   if (fallback) return `Nothing was compressed, because of ${fallback.code} above.`;
-  if (ranks.length === 0) return `Nothing was compressed: no rank ${summary.exitCode === null ? 'has attached yet' : 'attached'}.`;
-  if (sites.some(({ keyframes }) => keyframes > 0)) return 'Nothing was compressed: every step fell into the warm-up, which is sent whole.';
+  if (ranks.length === 0)
+    return `Nothing was compressed: no rank ${summary.exitCode === null ? 'has attached yet' : 'attached'}.`;
+  if (sites.some(({ keyframes }) => keyframes > 0))
+    return 'Nothing was compressed: every step fell into the warm-up, which is sent whole.';
   if (steps === 0) return 'Nothing was compressed: no denoising step was seen.';
   return 'Nothing was compressed: no collective that cfx knows was called; one rank alone, or a parallel mode that it does not cover.';
 };
 
 const fallbackLines = ({ fallbacks }: Summary): string[] => {
   if (fallbacks.length === 0) return ['fallbacks  none'];
-  const listed = fallbacks.slice(0, MAX_LISTED).flatMap(({ code, reason, count }) => [
-    `fallback   ${code}, ${count === 1 ? 'once' : `${exact(count)} times`}: ${reason}`,
-    `           ${ERRORS[code].fix}`,
-  ]);
+  const listed = fallbacks
+    .slice(0, MAX_LISTED)
+    .flatMap(({ code, reason, count }) => [
+      `fallback   ${code}, ${count === 1 ? 'once' : `${exact(count)} times`}: ${reason}`,
+      `           ${ERRORS[code].fix}`,
+    ]);
   return [...listed, ...more(fallbacks.length)];
 };
 
-const more = (count: number): string[] => (count > MAX_LISTED ? [`           and ${exact(count - MAX_LISTED)} more, see the JSON report`] : []);
+const more = (count: number): string[] =>
+  count > MAX_LISTED ? [`           and ${exact(count - MAX_LISTED)} more, see the JSON report`] : [];
 
 const verifyLines = ({ verify }: Summary): string[] => {
   if (!verify.enabled) return [];
   if (verify.mismatches.length > 0) {
     const listed = verify.mismatches.slice(0, MAX_LISTED).map((mismatch) => `           ${mismatch}`);
-    return [`verify     FAILED: bases differ between ranks, ${exact(verify.mismatches.length)} of ${exact(verify.compared)} compared`, ...listed, ...more(verify.mismatches.length)];
+    return [
+      `verify     FAILED: bases differ between ranks, ${exact(verify.mismatches.length)} of ${exact(verify.compared)} compared`,
+      ...listed,
+      ...more(verify.mismatches.length),
+    ];
   }
   if (verify.compared === 0) return ['verify     nothing to compare: no base was shared by two ranks'];
-  return [`verify     bases identical: ${counted(verify.compared, 'digest')} compared over ${counted(verify.generations, 'generation')}`];
+  return [
+    `verify     bases identical: ${counted(verify.compared, 'digest')} compared over ${counted(verify.generations, 'generation')}`,
+  ];
 };
 
-const noteLines = ({ notes }: Summary): string[] => [...notes.slice(0, MAX_LISTED).map((note) => `note       ${note}`), ...more(notes.length)];
+const noteLines = ({ notes }: Summary): string[] => [
+  ...notes.slice(0, MAX_LISTED).map((note) => `note       ${note}`),
+  ...more(notes.length),
+];
 
 /** Folds at blanks, so that the block stays readable at 100 columns; drops control characters. */
 const wrap = (text: string): string[] => {
@@ -164,10 +205,15 @@ export function renderProof(summary: Summary): string {
     ...verifyLines(summary),
     ...fallbackLines(summary),
     ...noteLines(summary),
-    ...(refusedFrames + droppedFrames > 0 ? [`telemetry  ${counted(refusedFrames, 'frame')} refused, ${exact(droppedFrames)} dropped`] : []),
+    ...(refusedFrames + droppedFrames > 0
+      ? [`telemetry  ${counted(refusedFrames, 'frame')} refused, ${exact(droppedFrames)} dropped`]
+      : []),
     ...(nothing ? [nothing] : []),
   ];
-  return lines.flatMap(wrap).map((line) => `cfx: ${line}\n`).join('');
+  return lines
+    .flatMap(wrap)
+    .map((line) => `cfx: ${line}\n`)
+    .join('');
 }
 
 /** Schema: schemas/summary.schema.json. */

@@ -3,7 +3,17 @@
  * and removes it; `cfx shim --out DIR` leaves one for inspection, containers and Slurm.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { ADAPTERS } from './adapter.js';
 import type { ErrorCode } from './errors.js';
@@ -27,8 +37,10 @@ export interface RunFolder {
 /** A process of the launch in which the shim ran, as it wrote itself down. */
 export interface BootedProcess {
   pid: number;
-  /** Null: init_process_group has not been called in it. */
+  /** Null: its environment names no rank. */
   rank: number | null;
+  /** Whether init_process_group has been called in it. */
+  joined: boolean;
   problem?: { code: ErrorCode; reason: string };
 }
 
@@ -113,9 +125,14 @@ const isProblem = (value: unknown): value is BootedProcess['problem'] => {
 
 const readProcess = (file: string): BootedProcess | null => {
   try {
-    const { pid, rank, problem } = JSON.parse(readFileSync(file, 'utf8'));
+    const { pid, rank, joined, problem } = JSON.parse(readFileSync(file, 'utf8'));
     if (!Number.isInteger(pid)) return null;
-    return { pid, rank: Number.isInteger(rank) ? rank : null, ...(isProblem(problem) ? { problem } : {}) };
+    return {
+      pid,
+      rank: Number.isInteger(rank) ? rank : null,
+      joined: joined === true,
+      ...(isProblem(problem) ? { problem } : {}),
+    };
   } catch {
     return null; // half written, or its process died while writing
   }

@@ -67,8 +67,18 @@ export function foldMessage(tally: Tally, { rank, nonce }: Sender, message: From
     const order = [...tally.lives.values()].filter((life) => life.rank === rank).length;
     const { worldSize, pid, versions, patches } = message;
     tally.lives.set(nonce, {
-      rank, order, worldSize, pid, versions, patches,
-      agreed: null, generations: 0, finished: false, telemetry: null, peakBaseBytes: 0, warnings: [],
+      rank,
+      order,
+      worldSize,
+      pid,
+      versions,
+      patches,
+      agreed: null,
+      generations: 0,
+      finished: false,
+      telemetry: null,
+      peakBaseBytes: 0,
+      warnings: [],
     });
     return;
   }
@@ -89,7 +99,8 @@ export function foldMessage(tally: Tally, { rank, nonce }: Sender, message: From
       if (tally.plans.has(message.epoch)) tally.epoch = Math.max(tally.epoch, message.epoch);
       return;
     case 'verify':
-      if (tally.verify) compareDigests(tally.verify, `${life.order}:${message.generation}`, message.generation, rank, message.digests);
+      if (tally.verify)
+        compareDigests(tally.verify, `${life.order}:${message.generation}`, message.generation, rank, message.digests);
       return;
     case 'warn':
       return addWarning(life, message.code, message.reason);
@@ -143,7 +154,8 @@ const fallbacksOf = (life: Life): Fallback[] => {
 };
 
 const sum = <T>(items: T[], value: (item: T) => number): number => items.reduce((total, item) => total + value(item), 0);
-const largest = <T>(items: T[], value: (item: T) => number): number => items.reduce((most, item) => Math.max(most, value(item)), 0);
+const largest = <T>(items: T[], value: (item: T) => number): number =>
+  items.reduce((most, item) => Math.max(most, value(item)), 0);
 
 const summarizeRank = (lives: Life[]): RankSummary => {
   const latest = lives.reduce((a, b) => (b.order > a.order ? b : a));

@@ -23,7 +23,13 @@ export interface Verification {
 export const newVerification = (): Verification => ({ generations: 0, compared: 0, mismatches: [], open: new Map() });
 
 /** `id` tells a generation from one of the same number in a process's earlier life. */
-export function compareDigests(state: Verification, id: string, generation: number, rank: number, digests: { [base: string]: string }): void {
+export function compareDigests(
+  state: Verification,
+  id: string,
+  generation: number,
+  rank: number,
+  digests: { [base: string]: string },
+): void {
   let entry = state.open.get(id);
   if (!entry) {
     entry = { counted: false, firsts: new Map() };
@@ -43,7 +49,9 @@ export function compareDigests(state: Verification, id: string, generation: numb
     if (!entry.counted) state.generations++;
     entry.counted = true;
     if (first.digest !== digest && state.mismatches.length < MAX_MISMATCHES) {
-      state.mismatches.push(`generation ${generation}, ${key}: rank ${first.rank} has ${first.digest}, rank ${rank} has ${digest}`);
+      state.mismatches.push(
+        `generation ${generation}, ${key}: rank ${first.rank} has ${first.digest}, rank ${rank} has ${digest}`,
+      );
     }
   }
 }

@@ -30,7 +30,15 @@ type Act = { [name: string]: unknown };
 const fakeRanks = (...acts: Act[]) => [process.execPath, FAKE_RANK, JSON.stringify(acts)];
 const start = async (command: string[], options: Partial<AttachOptions> = {}) => {
   const env = { ...process.env, CFX_RUNTIME_DIR: base, ...options.env };
-  handle = await attach({ command, policy: POLICY, stdio: 'ignore', forwardSignals: false, log: (line) => lines.push(line), ...options, env });
+  handle = await attach({
+    command,
+    policy: POLICY,
+    stdio: 'ignore',
+    forwardSignals: false,
+    log: (line) => lines.push(line),
+    ...options,
+    env,
+  });
   return handle;
 };
 const finish = async (command: string[], options: Partial<AttachOptions> = {}) => (await start(command, options)).done;
@@ -40,7 +48,8 @@ const text = async (stream: NodeJS.ReadableStream | null) => {
   return all;
 };
 const runFolders = () => readdirSync(base).filter((name) => name.startsWith('cfx-'));
-const once = <E extends 'hello' | 'ready' | 'step' | 'generation' | 'warn'>(event: E, from = handle!) => new Promise((resolve) => from.once(event, resolve as () => void));
+const once = <E extends 'hello' | 'ready' | 'step' | 'generation' | 'warn'>(event: E, from = handle!) =>
+  new Promise((resolve) => from.once(event, resolve as never));
 
 /** What every rank of a good launch does. */
 const GOOD: Act[] = [{ booted: { rank: 0 } }, { hello: {} }, { ready: {} }, { telemetry: 100 }, { generation: 0 }, { bye: 200 }];
@@ -48,10 +57,20 @@ const GOOD: Act[] = [{ booted: { rank: 0 } }, { hello: {} }, { ready: {} }, { te
 test('a launch of two ranks ends with its totals, and nothing of it is left', async () => {
   const summary = await finish(fakeRanks({ fork: 2 }, ...GOOD));
   expect(summary).toMatchObject({
-    exitCode: 0, worldSize: 2, policy: 'test', generations: 1, steps: 2, fallbacks: [],
-    totals: { rawBytes: 4000, wireBytes: 400, ratio: 10 }, baseMemoryBytes: 64, refusedFrames: 0,
+    exitCode: 0,
+    worldSize: 2,
+    policy: 'test',
+    generations: 1,
+    steps: 2,
+    fallbacks: [],
+    totals: { rawBytes: 4000, wireBytes: 400, ratio: 10 },
+    baseMemoryBytes: 64,
+    refusedFrames: 0,
   });
-  expect(summary.ranks.map(({ rank, agreed, finished }) => [rank, agreed, finished])).toEqual([[0, true, true], [1, true, true]]);
+  expect(summary.ranks.map(({ rank, agreed, finished }) => [rank, agreed, finished])).toEqual([
+    [0, true, true],
+    [1, true, true],
+  ]);
   expect(mistakesOf('summary', summary)).toEqual([]);
   expect(lines).toEqual([]);
   expect(runFolders()).toEqual([]);
@@ -67,7 +86,13 @@ test('events tell of each rank as it goes', async () => {
   running.on('generation', ({ rank, phase, generation }) => seen.push(`generation ${rank} ${phase} ${generation}`));
   running.on('exit', (code) => seen.push(`exit ${code}`));
   await running.done;
-  expect(seen.filter((line) => line.includes(' 1')).sort()).toEqual(['generation 1 begin 0', 'generation 1 end 0', 'hello 1', 'ready 1 true', 'step 1 2']);
+  expect(seen.filter((line) => line.includes(' 1')).sort()).toEqual([
+    'generation 1 begin 0',
+    'generation 1 end 0',
+    'hello 1',
+    'ready 1 true',
+    'step 1 2',
+  ]);
   expect(seen.at(-1)).toBe('exit 0');
 });
 
@@ -81,9 +106,10 @@ test('the command gets its own environment, its folder and the site folder, and 
 });
 
 describe('the exit code', () => {
-  test('is the command\'s own', async () => expect(await finish(['sh', '-c', 'exit 37'])).toMatchObject({ exitCode: 37 }));
-  test('is 128 + n for signal n', async () => expect(await finish(['sh', '-c', 'kill -KILL $$'])).toMatchObject({ exitCode: 137 }));
-  test('is the command\'s own with --strict when the command failed by itself', async () => {
+  test("is the command's own", async () => expect(await finish(['sh', '-c', 'exit 37'])).toMatchObject({ exitCode: 37 }));
+  test('is 128 + n for signal n', async () =>
+    expect(await finish(['sh', '-c', 'kill -KILL $$'])).toMatchObject({ exitCode: 137 }));
+  test("is the command's own with --strict when the command failed by itself", async () => {
     expect(await finish(['sh', '-c', 'exit 37'], { strict: true })).toMatchObject({ exitCode: 37 });
   });
 });
@@ -105,7 +131,9 @@ test.each([
 describe('a refusal known before the launch', () => {
   const refusal = { code: 'CFX_FP8_COMMS', reason: 'the command has --use_fp8_comms' } as const;
   test('lets the launch run, says so once, and stands in the summary', async () => {
-    const summary = await finish(fakeRanks({ fork: 2 }, { hello: {} }, { ready: { verdict: false, ...refusal } }, { bye: 0 }), { refusal });
+    const summary = await finish(fakeRanks({ fork: 2 }, { hello: {} }, { ready: { verdict: false, ...refusal } }, { bye: 0 }), {
+      refusal,
+    });
     expect(summary).toMatchObject({ exitCode: 0, fallbacks: [{ ...refusal, count: 2 }] });
     expect(lines).toEqual([expect.stringMatching(/^CFX_FP8_COMMS: the command has --use_fp8_comms\. Drop --use_fp8_comms/)]);
   });
@@ -116,9 +144,16 @@ describe('a refusal known before the launch', () => {
 });
 
 describe('ranks that do not agree', () => {
-  const acts = [{ fork: 2 }, { hello: {} }, { ready: { verdict: false, code: 'CFX_NOT_ATTACHED', reason: 'rank 3 is without cfx' } }];
+  const acts = [
+    { fork: 2 },
+    { hello: {} },
+    { ready: { verdict: false, code: 'CFX_NOT_ATTACHED', reason: 'rank 3 is without cfx' } },
+  ];
   test('run on uncompressed, and it is said once', async () => {
-    expect(await finish(fakeRanks(...acts, { bye: 0 }))).toMatchObject({ exitCode: 0, fallbacks: [{ code: 'CFX_NOT_ATTACHED', count: 2 }] });
+    expect(await finish(fakeRanks(...acts, { bye: 0 }))).toMatchObject({
+      exitCode: 0,
+      fallbacks: [{ code: 'CFX_NOT_ATTACHED', count: 2 }],
+    });
     expect(lines).toEqual([expect.stringMatching(/^CFX_NOT_ATTACHED: rank 3 is without cfx\. Start every rank/)]);
   });
   test('are ended with --strict, exit code 96', async () => {
@@ -130,12 +165,17 @@ describe('ranks that do not agree', () => {
 
 describe('a launch of which no rank says hello', () => {
   test('is told apart: no Python with the shim', async () => {
-    expect(await finish(['true'])).toMatchObject({ exitCode: 0, fallbacks: [{ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/no Python process/) }] });
+    expect(await finish(['true'])).toMatchObject({
+      exitCode: 0,
+      fallbacks: [{ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/no Python process/) }],
+    });
     expect(lines).toEqual([expect.stringMatching(/^CFX_NO_HELLO: no Python process/)]);
   });
   test('is told apart: the shim, but no process group', async () => {
     const { fallbacks } = await finish(fakeRanks({ booted: {} }));
-    expect(fallbacks).toEqual([{ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/none called torch\.distributed/), count: 1 }]);
+    expect(fallbacks).toEqual([
+      { code: 'CFX_NO_HELLO', reason: expect.stringMatching(/none called torch\.distributed/), count: 1 },
+    ]);
   });
   test('is told apart: a channel that could not be opened', async () => {
     const problem = { code: 'CFX_PY_MISSING', reason: 'no module named zmq' };
@@ -158,26 +198,40 @@ describe('a launch of which no rank says hello', () => {
 });
 
 describe('verify', () => {
-  const acts = (digest: string, ...end: Act[]) => fakeRanks({ fork: 2 }, { hello: {} }, { ready: {} }, { verify: digest }, { bye: 1 }, ...end);
+  const acts = (digest: string, ...end: Act[]) =>
+    fakeRanks({ fork: 2 }, { hello: {} }, { ready: {} }, { verify: digest }, { bye: 1 }, ...end);
   test('with equal digests passes', async () => {
-    expect(await finish(acts('same'), { verify: true })).toMatchObject({ exitCode: 0, verify: { enabled: true, compared: 1, mismatches: [] } });
+    expect(await finish(acts('same'), { verify: true })).toMatchObject({
+      exitCode: 0,
+      verify: { enabled: true, compared: 1, mismatches: [] },
+    });
   });
   test('with different ones fails a launch that ended well', async () => {
     const summary = await finish(acts('of rank RANK'), { verify: true });
-    expect(summary).toMatchObject({ exitCode: 97, verify: { compared: 1, mismatches: [expect.stringMatching(/of rank 0|of rank 1/)] } });
+    expect(summary).toMatchObject({
+      exitCode: 97,
+      verify: { compared: 1, mismatches: [expect.stringMatching(/of rank 0|of rank 1/)] },
+    });
     expect(lines).toEqual([expect.stringMatching(/^CFX_VERIFY: generation 0, base/)]);
   });
-  test('never hides the command\'s own failure', async () => {
+  test("never hides the command's own failure", async () => {
     expect(await finish(acts('of rank RANK', { exit: 5 }), { verify: true })).toMatchObject({ exitCode: 5 });
   });
 });
 
 describe('the report', () => {
-  test('is there at a generation\'s end, before the launch has ended, and final afterwards', async () => {
+  test("is there at a generation's end, before the launch has ended, and final afterwards", async () => {
     const report = join(base, 'report.json');
-    const running = await start(fakeRanks({ hello: {} }, { ready: {} }, { telemetry: 100 }, { generation: 0 }, { sleep: 60_000 }), { report });
+    const running = await start(
+      fakeRanks({ hello: {} }, { ready: {} }, { telemetry: 100 }, { generation: 0 }, { sleep: 60_000 }),
+      { report },
+    );
     while (!existsSync(report)) await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(JSON.parse(readFileSync(report, 'utf8'))).toMatchObject({ exitCode: null, generations: 1, totals: { rawBytes: 1000 } });
+    expect(JSON.parse(readFileSync(report, 'utf8'))).toMatchObject({
+      exitCode: null,
+      generations: 1,
+      totals: { rawBytes: 1000 },
+    });
     const summary = await running.stop();
     expect(JSON.parse(readFileSync(report, 'utf8'))).toEqual(summary);
     expect(readdirSync(base)).toEqual(['report.json']);
@@ -190,7 +244,8 @@ describe('the report', () => {
 
 describe('setPolicy', () => {
   const NEXT: Policy = { name: 'next', preset: 'off' };
-  const acts = (answer: object, ...after: Act[]) => fakeRanks({ fork: 2 }, { hello: {} }, { ready: {} }, { answerPlan: answer }, ...after);
+  const acts = (answer: object, ...after: Act[]) =>
+    fakeRanks({ fork: 2 }, { hello: {} }, { ready: {} }, { answerPlan: answer }, ...after);
   const bothReady = async (running: AttachHandle) => {
     let ready = 0;
     await new Promise<void>((resolve) => running.on('ready', () => ++ready === 2 && resolve()));
@@ -205,7 +260,10 @@ describe('setPolicy', () => {
   test('rejects with the reason of a rank that cannot, and the plan in force stays', async () => {
     const running = await start(acts({ refuseOn: 1 }, { generation: 0 }, { bye: 1 }));
     await bothReady(running);
-    await expect(running.setPolicy(NEXT)).rejects.toMatchObject({ code: 'CFX_PLAN_REFUSED', message: expect.stringMatching(/rank 1 .*not this one/) });
+    await expect(running.setPolicy(NEXT)).rejects.toMatchObject({
+      code: 'CFX_PLAN_REFUSED',
+      message: expect.stringMatching(/rank 1 .*not this one/),
+    });
     expect(await running.done).toMatchObject({ epoch: 0, policy: 'test' });
   });
   test('rejects when the launch ends first, or has ended', async () => {
@@ -239,7 +297,10 @@ describe('the end', () => {
   };
 
   test('of the command leaves no rank, deaf ones included, and touches no process of another run', async () => {
-    const running = await start(fakeRanks({ leave: {} }, { leave: { ignoreTerm: true } }, { leave: { foreign: true } }, { exit: 3 }), { stdio: 'pipe' });
+    const running = await start(
+      fakeRanks({ leave: {} }, { leave: { ignoreTerm: true } }, { leave: { foreign: true } }, { exit: 3 }),
+      { stdio: 'pipe' },
+    );
     const output = text(running.stdout);
     expect(await running.done).toMatchObject({ exitCode: 3 });
     const [left, deaf, foreign] = (await output).trim().split('\n').map(Number) as [number, number, number];
@@ -272,7 +333,9 @@ describe('the end', () => {
   });
 
   test('of a rank without a bye is told', async () => {
-    const summary = await finish(fakeRanks({ hello: {} }, { ready: {} }, { telemetry: 7 }, { sleep: 50 }, { killSelf: 'SIGKILL' }));
+    const summary = await finish(
+      fakeRanks({ hello: {} }, { ready: {} }, { telemetry: 7 }, { sleep: 50 }, { killSelf: 'SIGKILL' }),
+    );
     expect(summary).toMatchObject({ exitCode: 137, totals: { rawBytes: 70 }, ranks: [{ finished: false }] });
   });
 
@@ -280,14 +343,25 @@ describe('the end', () => {
     const marker = join(base, 'ended');
     const entry = join(__dirname, '..', 'dist', 'attach.js');
     const program = join(base, 'orchestrator.mjs');
-    const ranks = fakeRanks({ hello: {} }, { ready: {} }, { print: 'up' }, { sleep: 1000 }, { telemetry: 5 }, { bye: 5 }, { exit: 4 });
+    const ranks = fakeRanks(
+      { hello: {} },
+      { ready: {} },
+      { print: 'up' },
+      { sleep: 1000 },
+      { telemetry: 5 },
+      { bye: 5 },
+      { exit: 4 },
+    );
     const command = ['sh', '-c', `"$0" "$@"; echo code $? > ${marker}`, ...ranks];
     writeFileSync(
       program,
       `import { attach } from ${JSON.stringify(entry)};
 await attach({ command: ${JSON.stringify(command)}, policy: 'off' });`,
     );
-    const orchestrator = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, CFX_RUNTIME_DIR: base } });
+    const orchestrator = spawn(process.execPath, [program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, CFX_RUNTIME_DIR: base },
+    });
     await new Promise((resolve) => orchestrator.stdout.once('data', resolve));
     orchestrator.kill('SIGKILL');
     while (!existsSync(marker) || readFileSync(marker, 'utf8') === '') await new Promise((resolve) => setTimeout(resolve, 20));

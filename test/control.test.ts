@@ -17,8 +17,18 @@ class FakeRank {
   readonly hello: Hello;
   constructor(endpoint: string, rank: number, overrides: Partial<Hello> = {}) {
     this.hello = {
-      type: 'hello', protocol: 1, token: TOKEN, rank, worldSize: 2, localRank: rank, pid: 1000 + rank,
-      nonce: `nonce-${rank}`, versions: { torch: '2.15.0' }, patches: ['a.b'], planId: '0'.repeat(16), ...overrides,
+      type: 'hello',
+      protocol: 1,
+      token: TOKEN,
+      rank,
+      worldSize: 2,
+      localRank: rank,
+      pid: 1000 + rank,
+      nonce: `nonce-${rank}`,
+      versions: { torch: '2.15.0' },
+      patches: ['a.b'],
+      planId: '0'.repeat(16),
+      ...overrides,
     };
     this.dealer = new Dealer({ linger: 0, routingId: this.hello.nonce, receiveTimeout: 5000 });
     this.dealer.connect(endpoint);
@@ -36,8 +46,18 @@ class FakeRank {
 }
 
 const telemetry = (overrides: Partial<Telemetry> = {}): Telemetry => ({
-  type: 'telemetry', sequence: 1, generation: 0, step: 0, steps: 0, sites: [], fallbacks: [], notes: [],
-  baseMemoryBytes: 0, dropped: 0, refused: 0, ...overrides,
+  type: 'telemetry',
+  sequence: 1,
+  generation: 0,
+  step: 0,
+  steps: 0,
+  sites: [],
+  fallbacks: [],
+  notes: [],
+  baseMemoryBytes: 0,
+  dropped: 0,
+  refused: 0,
+  ...overrides,
 });
 
 let folder: string;
@@ -70,7 +90,9 @@ const until = async (condition: () => boolean) => {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 };
 const planMessage = (epoch: number, preset: 'off' | 'identity' = 'identity'): PlanMessage => ({
-  type: 'plan', epoch, plan: compilePlan({ preset }),
+  type: 'plan',
+  epoch,
+  plan: compilePlan({ preset }),
 });
 
 test('a rank goes through hello, ready, telemetry and bye', async () => {
@@ -110,7 +132,11 @@ describe('a frame is refused, counted and harmless when it is', () => {
     ['no msgpack', (rank) => rank.send(Buffer.from([0xc1])), /not a map/],
     ['an unknown type', (rank) => rank.send(encodeFrame({ type: 'activate' })), /./],
     ['a message with a missing field', (rank) => rank.send(encodeFrame({ type: 'ack', epoch: 1 })), /planId/],
-    ['a message with an extra field', (rank) => rank.send(encodeFrame({ type: 'ack', epoch: 1, planId: 'x', path: '/' })), /path/],
+    [
+      'a message with an extra field',
+      (rank) => rank.send(encodeFrame({ type: 'ack', epoch: 1, planId: 'x', path: '/' })),
+      /path/,
+    ],
     ['a count that is no integer', (rank) => rank.send(encodeFrame({ ...telemetry(), dropped: 0.5 })), /dropped/],
     ['a second hello', (rank) => rank.send(rank.hello), /out of order/],
     ['what only the orchestrator sends', (rank) => rank.send(encodeFrame({ type: 'welcome', accepted: true, reason: '' })), /./],
@@ -129,7 +155,7 @@ describe('a frame is refused, counted and harmless when it is', () => {
   });
 });
 
-test('a frame beyond the socket\'s own limit cuts the connection and is counted', async () => {
+test("a frame beyond the socket's own limit cuts the connection and is counted", async () => {
   const rank = connect(0);
   await rank.attach();
   await rank.send(Buffer.alloc(3 * MAX_FRAME_BYTES));
@@ -175,7 +201,7 @@ test('as many frames spread over two seconds are taken', async () => {
   expect(control.refusedFrames).toBe(0);
 });
 
-test('an elastic restart replaces the rank\'s old process', async () => {
+test("an elastic restart replaces the rank's old process", async () => {
   await connect(0).attach();
   await connect(0, { nonce: 'second-life' }).attach();
   expect(control.attached.map(({ nonce }) => nonce)).toEqual(['second-life']);
@@ -222,7 +248,10 @@ describe('sendPlan', () => {
     await answer(first, 1);
     await second.receive();
     await second.send({ type: 'refuse', epoch: 1, code: 'CFX_NOT_ATTACHED', reason: 'no agreement' });
-    await expect(sent).rejects.toMatchObject({ code: 'CFX_PLAN_REFUSED', message: expect.stringMatching(/rank 1.*CFX_NOT_ATTACHED: no agreement/) });
+    await expect(sent).rejects.toMatchObject({
+      code: 'CFX_PLAN_REFUSED',
+      message: expect.stringMatching(/rank 1.*CFX_NOT_ATTACHED: no agreement/),
+    });
   });
 
   test('an answer to another epoch or plan does not count', async () => {
@@ -258,7 +287,9 @@ describe('sendPlan', () => {
 
 test('a folder whose path is too long for a socket fails early, with a way out', () => {
   expect(() => controlEndpoint(`/${'d'.repeat(93)}`)).not.toThrow();
-  expect(() => controlEndpoint(`/${'d'.repeat(94)}`)).toThrow(expect.objectContaining({ code: 'CFX_CONTROL', fix: expect.stringMatching(/CFX_RUNTIME_DIR/) }));
+  expect(() => controlEndpoint(`/${'d'.repeat(94)}`)).toThrow(
+    expect.objectContaining({ code: 'CFX_CONTROL', fix: expect.stringMatching(/CFX_RUNTIME_DIR/) }),
+  );
   expect(() => controlEndpoint(`/${'é'.repeat(48)}`)).toThrow(/110 bytes/);
 });
 

@@ -24,10 +24,13 @@ describe.each(names)('golden %s, packed by Python', (name) => {
   test('comes back from our own bytes', () => expect(decodeFrame(encodeFrame(value))).toEqual(value));
 });
 
-test.each(names.filter((name) => /^(plan|welcome)/.test(name)))('what we send as %s is byte for byte what Python packs', (name) => {
-  const { value, bytes } = read(name);
-  expect(encodeFrame(value).equals(bytes)).toBe(true);
-});
+test.each(names.filter((name) => /^(plan|welcome)/.test(name)))(
+  'what we send as %s is byte for byte what Python packs',
+  (name) => {
+    const { value, bytes } = read(name);
+    expect(encodeFrame(value).equals(bytes)).toBe(true);
+  },
+);
 
 test('integers of 2^32 and more leave as integers, not as floats', () => {
   expect([...encodeFrame({ n: 2 ** 32 })].slice(3)).toEqual([0xd3, 0, 0, 0, 1, 0, 0, 0, 0]);
@@ -42,7 +45,13 @@ test('undefined members are left out', () => {
 });
 
 describe('decoding refuses', () => {
-  const nested = (depth: number) => bytesOf(...Array(depth - 1).fill([0x81, 0xa1, 0x61]).flat(), 0x80);
+  const nested = (depth: number) =>
+    bytesOf(
+      ...Array(depth - 1)
+        .fill([0x81, 0xa1, 0x61])
+        .flat(),
+      0x80,
+    );
   test.each<[string, Buffer, RegExp]>([
     ['an empty frame', bytesOf(), /empty/],
     ['a frame that is no map', bytesOf(0x93, 1, 2, 3), /not a map/],

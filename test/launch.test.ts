@@ -14,8 +14,8 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('exit codes', () => {
   test.each([
-    ['the command\'s own', 'exit 0', 0],
-    ['the command\'s own', 'exit 37', 37],
+    ["the command's own", 'exit 0', 0],
+    ["the command's own", 'exit 37', 37],
     ['128 + n for SIGKILL', 'kill -KILL $$', 137],
     ['128 + n for SIGTERM', 'kill -TERM $$', 143],
     ['128 + n for SIGINT', 'kill -INT $$', 130],
@@ -30,7 +30,8 @@ describe('a command that cannot be started rejects both promises', () => {
     await expect(exited).rejects.toThrow();
     return started.catch((error) => error);
   };
-  test('not found', async () => expect(await both(['no-such-command'])).toMatchObject({ code: 'CFX_COMMAND_NOT_FOUND', exitCode: 127 }));
+  test('not found', async () =>
+    expect(await both(['no-such-command'])).toMatchObject({ code: 'CFX_COMMAND_NOT_FOUND', exitCode: 127 }));
   test('not executable', async () => {
     const file = join(folder, 'script');
     writeFileSync(file, 'echo');
@@ -43,7 +44,10 @@ describe('a command that cannot be started rejects both promises', () => {
     expect(await both([file])).toMatchObject({ code: 'CFX_COMMAND_NOT_FOUND', message: expect.stringMatching(/interpreter/) });
   });
   test('a working directory that is not there', async () => {
-    expect(await both(['true'], join(folder, 'none'))).toMatchObject({ code: 'CFX_USAGE', message: expect.stringMatching(/working directory/) });
+    expect(await both(['true'], join(folder, 'none'))).toMatchObject({
+      code: 'CFX_USAGE',
+      message: expect.stringMatching(/working directory/),
+    });
   });
   test('nothing', () => expect(() => launch([], { env })).toThrow(expect.objectContaining({ code: 'CFX_USAGE' })));
 });
@@ -66,23 +70,26 @@ describe('signals', () => {
 console.log('up'); setTimeout(() => {}, 60000);`;
 
   // The sender is a process of its own: a signal to the test would reach jest.
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)('%s reaches the command once', async (signal) => {
-    writeFileSync(join(folder, 'command.cjs'), CATCH);
-    const program = `import { launch } from ${JSON.stringify(DIST)};
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
+    '%s reaches the command once',
+    async (signal) => {
+      writeFileSync(join(folder, 'command.cjs'), CATCH);
+      const program = `import { launch } from ${JSON.stringify(DIST)};
 const { exited } = launch([process.execPath, ${JSON.stringify(join(folder, 'command.cjs'))}], { env: process.env });
 process.exitCode = await exited;`;
-    const file = join(folder, 'outer.mjs');
-    writeFileSync(file, program);
-    const outer = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'ignore'] });
-    let output = '';
-    outer.stdout.on('data', (data) => {
-      output += data;
-      if (output === 'up\n') outer.kill(signal);
-    });
-    const code = await new Promise((resolve) => outer.once('close', resolve));
-    expect(output).toBe(`up\n${signal}\n`);
-    expect(code).toBe(7);
-  });
+      const file = join(folder, 'outer.mjs');
+      writeFileSync(file, program);
+      const outer = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'ignore'] });
+      let output = '';
+      outer.stdout.on('data', (data) => {
+        output += data;
+        if (output === 'up\n') outer.kill(signal);
+      });
+      const code = await new Promise((resolve) => outer.once('close', resolve));
+      expect(output).toBe(`up\n${signal}\n`);
+      expect(code).toBe(7);
+    },
+  );
 
   test('at a terminal, Ctrl-C reaches the command once and its answer is the exit code', async () => {
     writeFileSync(

@@ -19,20 +19,32 @@ afterEach(async () => {
 test('runs statements in a namespace that lasts, and returns plain data', async () => {
   const opened = await open();
   expect(await opened.run('x = [1, 2.5, "ä", None, True]')).toBeNull();
-  expect(await opened.run('result = {"x": x, "n": n, "deep": (1, {"a": 2})}', { n: 7 })).toEqual({ x: [1, 2.5, 'ä', null, true], n: 7, deep: [1, { a: 2 }] });
+  expect(await opened.run('result = {"x": x, "n": n, "deep": (1, {"a": 2})}', { n: 7 })).toEqual({
+    x: [1, 2.5, 'ä', null, true],
+    n: 7,
+    deep: [1, { a: 2 }],
+  });
   expect(await opened.run('pass')).toBeNull();
 });
 
 test('numbers that JavaScript cannot hold arrive as text, not as a crash', async () => {
   const opened = await open();
   expect(await opened.run('result = [float("nan"), float("inf"), -float("inf"), 2**53, 2**53 - 1, -2**60]')).toEqual([
-    'nan', 'inf', '-inf', '9007199254740992', 9007199254740991, '-1152921504606846976',
+    'nan',
+    'inf',
+    '-inf',
+    '9007199254740992',
+    9007199254740991,
+    '-1152921504606846976',
   ]);
 });
 
 test('an exception in Python rejects with its traceback, and the session lives on', async () => {
   const opened = await open();
-  await expect(opened.run('1 / 0')).rejects.toMatchObject({ code: 'CFX_PYTHON', message: expect.stringMatching(/ZeroDivisionError/) });
+  await expect(opened.run('1 / 0')).rejects.toMatchObject({
+    code: 'CFX_PYTHON',
+    message: expect.stringMatching(/ZeroDivisionError/),
+  });
   await expect(opened.run('raise SystemExit(3)')).rejects.toThrow(/SystemExit/);
   await expect(opened.run('result = object()')).rejects.toThrow(/builtins\.object; expected plain data/);
   await expect(opened.run('def')).rejects.toThrow(/SyntaxError/);
@@ -77,7 +89,10 @@ describe('without a usable Python', () => {
     ['a file that is not executable', __filename],
     ['a program that is no Python', '/bin/true'],
   ])('%s is a CFX_PYTHON error', async (_name, file) => {
-    await expect(openPython({ python: file })).rejects.toMatchObject({ code: 'CFX_PYTHON', message: expect.stringContaining(file) });
+    await expect(openPython({ python: file })).rejects.toMatchObject({
+      code: 'CFX_PYTHON',
+      message: expect.stringContaining(file),
+    });
   });
 });
 

@@ -18,7 +18,16 @@ const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 test('a run is complete, valid by its schema and has a secret of its own', () => {
   const [first, second] = [composeRun({ plan: PLAN }), composeRun({ plan: PLAN })];
   expect(validateRun(first)).toEqual(first);
-  expect(first).toMatchObject({ endpoint: '', device: '', sidePath: '', strict: false, verify: false, refusal: null, plan: PLAN, adapters: ['xdit'] });
+  expect(first).toMatchObject({
+    endpoint: '',
+    device: '',
+    sidePath: '',
+    strict: false,
+    verify: false,
+    refusal: null,
+    plan: PLAN,
+    adapters: ['xdit'],
+  });
   expect(first.token).toMatch(/^[0-9a-f]{32}$/);
   expect(first.token).not.toBe(second.token);
 });
@@ -41,7 +50,9 @@ test('the run folder is fresh, short-named and owner-only whatever the umask', (
 
 test('sitecustomize is the file of the shim, unchanged', () => {
   const { folder } = writeRunTo(join(base, 'out'), composeRun({ plan: PLAN }));
-  expect(readFileSync(join(folder, 'site', 'sitecustomize.py'))).toEqual(readFileSync(join(SHIM_PATH, 'bootstrap', 'sitecustomize.py')));
+  expect(readFileSync(join(folder, 'site', 'sitecustomize.py'))).toEqual(
+    readFileSync(join(SHIM_PATH, 'bootstrap', 'sitecustomize.py')),
+  );
 });
 
 test('the environment puts the site folder before what was there, as an absolute path', () => {
@@ -66,14 +77,20 @@ test('a folder that others can enter is refused', () => {
   const folder = join(base, 'open');
   mkdirSync(folder);
   chmodSync(folder, 0o755);
-  expect(() => writeRunTo(folder, composeRun({ plan: PLAN }))).toThrow(expect.objectContaining({ code: 'CFX_CONTROL', message: expect.stringMatching(/mode 755, expected 700/) }));
+  expect(() => writeRunTo(folder, composeRun({ plan: PLAN }))).toThrow(
+    expect.objectContaining({ code: 'CFX_CONTROL', message: expect.stringMatching(/mode 755, expected 700/) }),
+  );
   expect(existsSync(join(folder, 'run.json'))).toBe(false);
 });
 
 test('a place where no folder can be made is a CFX_CONTROL error', () => {
-  expect(() => makeRunFolder(join(base, 'none'))).toThrow(expect.objectContaining({ code: 'CFX_CONTROL', fix: expect.stringMatching(/CFX_RUNTIME_DIR/) }));
+  expect(() => makeRunFolder(join(base, 'none'))).toThrow(
+    expect.objectContaining({ code: 'CFX_CONTROL', fix: expect.stringMatching(/CFX_RUNTIME_DIR/) }),
+  );
   writeFileSync(join(base, 'file'), '');
-  expect(() => writeRunTo(join(base, 'file'), composeRun({ plan: PLAN }))).toThrow(expect.objectContaining({ code: 'CFX_CONTROL' }));
+  expect(() => writeRunTo(join(base, 'file'), composeRun({ plan: PLAN }))).toThrow(
+    expect.objectContaining({ code: 'CFX_CONTROL' }),
+  );
 });
 
 describe('what processes wrote down', () => {
@@ -84,22 +101,43 @@ describe('what processes wrote down', () => {
   const problem = { code: 'CFX_PY_MISSING', reason: 'no module zmq' } as const;
 
   test('is read, what is damaged or foreign left out', () => {
-    write('1.json', '{"pid":1,"rank":null}');
-    write('2.json', JSON.stringify({ pid: 2, rank: 0, problem }));
+    write('1.json', '{"pid":1,"rank":null,"joined":false}');
+    write('2.json', JSON.stringify({ pid: 2, rank: 0, joined: true, problem }));
     write('3.json', '{"pid":3,"ra');
     write('4.json', '{"pid":"4"}');
     write('5.json', '{"pid":5,"rank":1,"problem":{"code":"NO_SUCH","reason":"r"}}');
     write('6.txt', '{"pid":6,"rank":null}');
-    expect(readProcesses(base).sort((a, b) => a.pid - b.pid)).toEqual([{ pid: 1, rank: null }, { pid: 2, rank: 0, problem }, { pid: 5, rank: 1 }]);
+    expect(readProcesses(base).sort((a, b) => a.pid - b.pid)).toEqual([
+      { pid: 1, rank: null, joined: false },
+      { pid: 2, rank: 0, joined: true, problem },
+      { pid: 5, rank: 1, joined: false },
+    ]);
     expect(readProcesses(join(base, 'none'))).toEqual([]);
   });
 
   test('tells why no rank said hello', () => {
     const only = (processes: Parameters<typeof explainSilence>[0]) => explainSilence(processes)[0];
-    expect(only([])).toMatchObject({ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/no Python process of the launch loaded cfx/) });
-    expect(only([{ pid: 1, rank: null }])).toMatchObject({ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/1 Python process loaded cfx, but none called torch\.distributed\.init_process_group/) });
-    expect(only([{ pid: 1, rank: 1 }, { pid: 2, rank: 0 }])).toMatchObject({ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/ranks 0, 1 joined/) });
-    expect(explainSilence([{ pid: 1, rank: 1, problem }, { pid: 2, rank: 0, problem }, { pid: 3, rank: null }])).toEqual([{ ...problem, count: 2 }]);
-    expect(channelProblems([{ pid: 1, rank: 1 }])).toEqual([]);
+    expect(only([])).toMatchObject({
+      code: 'CFX_NO_HELLO',
+      reason: expect.stringMatching(/no Python process of the launch loaded cfx/),
+    });
+    expect(only([{ pid: 1, rank: 0, joined: false }])).toMatchObject({
+      code: 'CFX_NO_HELLO',
+      reason: expect.stringMatching(/1 Python process loaded cfx, but none called torch\.distributed\.init_process_group/),
+    });
+    expect(
+      only([
+        { pid: 1, rank: 1, joined: true },
+        { pid: 2, rank: 0, joined: true },
+      ]),
+    ).toMatchObject({ code: 'CFX_NO_HELLO', reason: expect.stringMatching(/rank 0, rank 1 joined/) });
+    expect(
+      explainSilence([
+        { pid: 1, rank: 1, joined: true, problem },
+        { pid: 2, rank: 0, joined: true, problem },
+        { pid: 3, rank: null, joined: false },
+      ]),
+    ).toEqual([{ ...problem, count: 2 }]);
+    expect(channelProblems([{ pid: 1, rank: 1, joined: true }])).toEqual([]);
   });
 });

@@ -5,22 +5,59 @@ import { foldMessage, newTally, summarize } from '../src/telemetry.js';
 
 const PLAN = compilePlan({ preset: 'identity' });
 const hello = (rank: number, overrides: Partial<Hello> = {}): Hello => ({
-  type: 'hello', protocol: 1, token: 't', rank, worldSize: 2, localRank: rank, pid: 100 + rank, nonce: `n${rank}`,
-  versions: { torch: '2.15.0' }, patches: ['a.b'], planId: PLAN.planId, ...overrides,
+  type: 'hello',
+  protocol: 1,
+  token: 't',
+  rank,
+  worldSize: 2,
+  localRank: rank,
+  pid: 100 + rank,
+  nonce: `n${rank}`,
+  versions: { torch: '2.15.0' },
+  patches: ['a.b'],
+  planId: PLAN.planId,
+  ...overrides,
 });
 const site = (overrides: Partial<SiteCounters> = {}): SiteCounters => ({
-  site: 'M.0', role: 'k', collective: 'all_gather', codec: 'int2',
-  calls: 28, compressed: 27, keyframes: 1, rawBytes: 1000, wireBytes: 100, ...overrides,
+  site: 'M.0',
+  role: 'k',
+  collective: 'all_gather',
+  codec: 'int2',
+  calls: 28,
+  compressed: 27,
+  keyframes: 1,
+  rawBytes: 1000,
+  wireBytes: 100,
+  ...overrides,
 });
 const telemetry = (overrides: Partial<Telemetry> = {}): Telemetry => ({
-  type: 'telemetry', sequence: 1, generation: 0, step: 28, steps: 28, sites: [site()], fallbacks: [], notes: [],
-  baseMemoryBytes: 500, dropped: 0, refused: 0, ...overrides,
+  type: 'telemetry',
+  sequence: 1,
+  generation: 0,
+  step: 28,
+  steps: 28,
+  sites: [site()],
+  fallbacks: [],
+  notes: [],
+  baseMemoryBytes: 500,
+  dropped: 0,
+  refused: 0,
+  ...overrides,
 });
 const generationEnd = (generation: number, epoch = 0): FromRank => ({
-  type: 'generation', phase: 'end', generation, steps: 28, epoch, planId: PLAN.planId,
+  type: 'generation',
+  phase: 'end',
+  generation,
+  steps: 28,
+  epoch,
+  planId: PLAN.planId,
 });
 
-const [zero, one, reborn]: [Sender, Sender, Sender] = [{ rank: 0, nonce: 'n0' }, { rank: 1, nonce: 'n1' }, { rank: 0, nonce: 'again' }];
+const [zero, one, reborn]: [Sender, Sender, Sender] = [
+  { rank: 0, nonce: 'n0' },
+  { rank: 1, nonce: 'n1' },
+  { rank: 0, nonce: 'again' },
+];
 let tally: Tally;
 const fold = (sender: Sender, ...messages: FromRank[]) => {
   for (const message of messages) foldMessage(tally, sender, message);
@@ -35,10 +72,25 @@ beforeEach(() => {
 
 test('a launch that no rank joined has an empty summary', () => {
   tally = newTally(PLAN, false);
-  expect(summarize(tally, { exitCode: 3, refusedFrames: 2, fallbacks: [{ code: 'CFX_NO_HELLO', reason: 'r', count: 1 }] })).toEqual({
-    planId: PLAN.planId, policy: PLAN.policy, epoch: 0, exitCode: 3, worldSize: 0, ranks: [], generations: 0, steps: 0, sites: [],
-    totals: { rawBytes: 0, wireBytes: 0, ratio: null }, fallbacks: [{ code: 'CFX_NO_HELLO', reason: 'r', count: 1 }], notes: [],
-    baseMemoryBytes: 0, verify: { enabled: false, generations: 0, compared: 0, mismatches: [] }, refusedFrames: 2, droppedFrames: 0,
+  expect(
+    summarize(tally, { exitCode: 3, refusedFrames: 2, fallbacks: [{ code: 'CFX_NO_HELLO', reason: 'r', count: 1 }] }),
+  ).toEqual({
+    planId: PLAN.planId,
+    policy: PLAN.policy,
+    epoch: 0,
+    exitCode: 3,
+    worldSize: 0,
+    ranks: [],
+    generations: 0,
+    steps: 0,
+    sites: [],
+    totals: { rawBytes: 0, wireBytes: 0, ratio: null },
+    fallbacks: [{ code: 'CFX_NO_HELLO', reason: 'r', count: 1 }],
+    notes: [],
+    baseMemoryBytes: 0,
+    verify: { enabled: false, generations: 0, compared: 0, mismatches: [] },
+    refusedFrames: 2,
+    droppedFrames: 0,
   });
 });
 
@@ -62,20 +114,43 @@ test('ranks add up per site, role, collective and codec', () => {
 });
 
 test('sites are ordered by layer number, then role', () => {
-  fold(zero, telemetry({ sites: ['M.10', 'M.9', 'A.11'].flatMap((name) => [site({ site: name, role: 'o' }), site({ site: name, role: 'q' })]) }));
+  fold(
+    zero,
+    telemetry({
+      sites: ['M.10', 'M.9', 'A.11'].flatMap((name) => [site({ site: name, role: 'o' }), site({ site: name, role: 'q' })]),
+    }),
+  );
   expect(summary().sites.map((each) => `${each.site}${each.role}`)).toEqual(['A.11q', 'A.11o', 'M.9q', 'M.9o', 'M.10q', 'M.10o']);
 });
 
 test('a rank that restarted adds up over its processes and is described by the last', () => {
   fold(zero, telemetry({ steps: 5, dropped: 1, baseMemoryBytes: 900 }), generationEnd(0));
   fold(reborn, hello(0, { nonce: 'again', pid: 999 }));
-  fold(reborn, telemetry({ steps: 28, dropped: 2 }), generationEnd(0), { type: 'bye', telemetry: telemetry({ sequence: 9, steps: 30, dropped: 2 }) });
+  fold(reborn, telemetry({ steps: 28, dropped: 2 }), generationEnd(0), {
+    type: 'bye',
+    telemetry: telemetry({ sequence: 9, steps: 30, dropped: 2 }),
+  });
   const [rank] = summary().ranks;
-  expect(rank).toMatchObject({ rank: 0, pid: 999, rawBytes: 2000, steps: 35, generations: 2, finished: true, telemetryDropped: 3, baseMemoryBytes: 900 });
+  expect(rank).toMatchObject({
+    rank: 0,
+    pid: 999,
+    rawBytes: 2000,
+    steps: 35,
+    generations: 2,
+    finished: true,
+    telemetryDropped: 3,
+    baseMemoryBytes: 900,
+  });
 });
 
 test('generations and steps are those of the busiest rank, base memory the largest', () => {
-  fold(zero, generationEnd(0), generationEnd(1), telemetry({ steps: 56, baseMemoryBytes: 400 }), telemetry({ sequence: 2, steps: 56, baseMemoryBytes: 0 }));
+  fold(
+    zero,
+    generationEnd(0),
+    generationEnd(1),
+    telemetry({ steps: 56, baseMemoryBytes: 400 }),
+    telemetry({ sequence: 2, steps: 56, baseMemoryBytes: 0 }),
+  );
   fold(one, generationEnd(0), telemetry({ baseMemoryBytes: 300 }));
   expect(summary()).toMatchObject({ generations: 2, steps: 56, baseMemoryBytes: 400 });
 });
@@ -97,12 +172,21 @@ test('fallbacks add up over ranks; one that was warned of and counted is not cou
   const nan = { code: 'CFX_NON_FINITE', reason: 'NaN in step 3' } as const;
   fold(zero, { type: 'warn', ...nan }, telemetry({ fallbacks: [{ ...nan, count: 4 }] }));
   fold(one, { type: 'warn', ...nan }, { type: 'warn', ...nan }, { type: 'warn', code: 'CFX_PATCH_FAILED', reason: 'x' });
-  expect(summary().fallbacks).toEqual([{ ...nan, count: 5 }, { code: 'CFX_PATCH_FAILED', reason: 'x', count: 1 }]);
+  expect(summary().fallbacks).toEqual([
+    { ...nan, count: 5 },
+    { code: 'CFX_PATCH_FAILED', reason: 'x', count: 1 },
+  ]);
 });
 
 test('a negative verdict is a fallback of each rank', () => {
   for (const sender of [zero, one]) {
-    fold(sender, { type: 'ready', verdict: false, code: 'CFX_NOT_ATTACHED', reason: 'rank 1 is without cfx', planId: PLAN.planId });
+    fold(sender, {
+      type: 'ready',
+      verdict: false,
+      code: 'CFX_NOT_ATTACHED',
+      reason: 'rank 1 is without cfx',
+      planId: PLAN.planId,
+    });
   }
   expect(summary().fallbacks).toEqual([{ code: 'CFX_NOT_ATTACHED', reason: 'rank 1 is without cfx', count: 2 }]);
   expect(summary().ranks.map(({ agreed }) => agreed)).toEqual([false, false]);
@@ -115,7 +199,11 @@ test('a peer cannot fill the memory with warnings', () => {
 
 test('refused and dropped frames of both sides are reported', () => {
   fold(zero, telemetry({ dropped: 3, refused: 2 }));
-  expect(summarize(tally, { exitCode: null, refusedFrames: 5, fallbacks: [] })).toMatchObject({ exitCode: null, refusedFrames: 7, droppedFrames: 3 });
+  expect(summarize(tally, { exitCode: null, refusedFrames: 5, fallbacks: [] })).toMatchObject({
+    exitCode: null,
+    refusedFrames: 7,
+    droppedFrames: 3,
+  });
 });
 
 describe('verify', () => {
