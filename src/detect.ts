@@ -151,6 +151,12 @@ function detectNetwork(env: DetectInput['env']): Detection['advice'] {
 }
 
 export function detect({ command, probe, hasSide, env }: DetectInput): Detection {
+  const notFound = probe?.interpreter.notFound;
+  // nothing else is worth saying about a command that cannot run
+  if (notFound) {
+    const message = `"${notFound}" is not there; expected a program on PATH or the path of one`;
+    return { refusals: [finding('CFX_COMMAND_NOT_FOUND', message)], warnings: [], advice: [] };
+  }
   const flags = detectFlags(command);
   const python = probe ? detectPython(probe, hasSide) : [];
   const certain = probe?.interpreter.certain ?? false;

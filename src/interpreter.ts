@@ -13,6 +13,8 @@ export interface Interpreter {
   certain: boolean;
   /** Python starts other Pythons that run the ranks, as torchrun does: `flags` do not reach those. */
   launcher: boolean;
+  /** The command's name, if there is no such program. */
+  notFound: string | null;
   /** The command empties the environment (`env -i`), and with it what attaches cfx. */
   dropsEnvironment: boolean;
 }
@@ -128,6 +130,7 @@ export function findInterpreter(
     flags,
     certain: certain || Boolean(options.python),
     launcher,
+    notFound: words[0] !== undefined && findOnPath(words[0], path, options.cwd) === null ? words[0] : null,
     dropsEnvironment,
   });
 

@@ -27,6 +27,7 @@ const interpreter: Interpreter = {
   flags: [],
   certain: true,
   launcher: false,
+  notFound: null,
   dropsEnvironment: false,
 };
 
@@ -127,6 +128,14 @@ test('Flags are refused even when the interpreter could not be asked', () => {
   expect(
     detect({ command: ['./run.sh', '--use_fp8_comms'], probe: null, hasSide: false, env: {} }).refusals.map(({ code }) => code),
   ).toEqual(['CFX_FP8_COMMS']);
+});
+
+test('A command that is not there is the only finding', () => {
+  expect(look(['torchrum', '--use_fp8_comms'], { interpreter: { notFound: 'torchrum', certain: false } })).toEqual({
+    refusals: [expect.objectContaining({ code: 'CFX_COMMAND_NOT_FOUND', message: expect.stringContaining('"torchrum"') })],
+    warnings: [],
+    advice: [],
+  });
 });
 
 test('Network settings that are slow by themselves are pointed out', () => {

@@ -40,6 +40,7 @@ describe('the interpreter of a command', () => {
         flags: ['-s'],
         certain: true,
         launcher: true,
+        notFound: null,
         dropsEnvironment: false,
       });
     }
@@ -93,7 +94,8 @@ describe('the interpreter of a command', () => {
   test("A command that does not say is answered with PATH's python3, as a guess", async () => {
     await program('run.sh', '#!/bin/bash\npython3 x.py\n');
     expect(find('./run.sh')).toMatchObject({ command: inFolder('path/python3'), certain: false });
-    expect(find('not-there')).toMatchObject({ command: inFolder('path/python3'), certain: false });
+    expect(find('./run.sh').notFound).toBeNull();
+    expect(find('not-there')).toMatchObject({ command: inFolder('path/python3'), certain: false, notFound: 'not-there' });
   });
 
   test('A named interpreter replaces the search', () => {

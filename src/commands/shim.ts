@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { logTo } from '../context.js';
+import { detect } from '../detect.js';
 import { configOptions, examine, resolveOptions, resolvePolicy } from '../preparation.js';
 import type { Registration } from '../program.js';
 import { composeRun, writeRunTo } from '../shim.js';
@@ -21,8 +22,11 @@ export const shimCommand = ({ context, exitWith }: Registration): Command => {
       // without a command the interpreter is unknown: the ranks check versions themselves
       const command = context.launch ?? [];
       const examination = command.length > 0 || config.python ? await examine(command, config.python, context) : null;
-      for (const { code, message, fix } of examination?.detection.refusals ?? []) log(`${code}: ${message}. ${fix}`);
-      const refusal = examination?.detection.refusals[0];
+      // a program that is not here may well be where the folder is taken
+      const isElsewhere = Boolean(examination?.probe?.interpreter.notFound);
+      const detection = isElsewhere ? detect({ command, probe: null, hasSide: false, env: context.env }) : examination?.detection;
+      for (const { code, message, fix } of detection?.refusals ?? []) log(`${code}: ${message}. ${fix}`);
+      const refusal = detection?.refusals[0];
       const run = composeRun({
         plan,
         sidePath: examination?.sidePath,
