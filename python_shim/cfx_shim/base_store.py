@@ -42,6 +42,9 @@ class BaseStore:
         """``comparable``: the other end holds the same bits (not so for a sender's base without feedback)."""
         self._valid[key] = (group, comparable)
 
+    def is_comparable(self, key: BaseKey) -> bool:
+        return key in self._valid and self._valid[key][1]
+
     def drop_all(self):
         """Every site starts from a keyframe; memory is kept."""
         self._valid.clear()

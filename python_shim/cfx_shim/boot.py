@@ -14,7 +14,7 @@ from .hooks import ImportHooks
 
 
 def start(folder: str, run: dict):
-    """``folder`` is the run folder, ``run`` its ``run.json``."""
+    """``folder`` is the run folder, ``run`` its ``run.json``. Returns the session, or None if ``run`` is not for us."""
     note = _Note(folder)
     note.write()
     from . import session as sessions
@@ -22,7 +22,7 @@ def start(folder: str, run: dict):
     wrong = sessions.check_run(run)
     if wrong:
         note.write("CFX_PLAN_MISMATCH", f"run.json does not fit this shim: {wrong}")
-        return
+        return None
     if run["sidePath"]:
         sys.path.append(run["sidePath"])
     if run["device"] == "cpu":
@@ -38,6 +38,7 @@ def start(folder: str, run: dict):
         importlib.import_module(f".adapters.{name}", __package__).arm(hooks, session)
     if "RANK" in os.environ:
         _drop_from_python_path(folder)
+    return session
 
 
 def _watch_process_group(c10d, session, note):

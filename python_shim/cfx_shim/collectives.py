@@ -74,6 +74,11 @@ class Group:
         return [pair for pair in (before, after) if pair[0].stop > pair[0].start]
 
 
+def _without_autograd(function):
+    """Plain tensors in and out, whatever mode the caller is in: bases outlive one mode and may be written in another."""
+    return torch.inference_mode(False)(torch.no_grad()(function))
+
+
 def _align(size):
     return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
@@ -89,10 +94,11 @@ class Collectives:
 
     # the two collectives
 
+    @_without_autograd
     def all_to_all(self, place: Place, sections, group: Group):
         """Send block p of every section to rank p. Returns, per section, a list of P blocks [N, C] by source rank.
 
-        Our own block is the input's; the others are views that the next call on the same site overwrites.
+        Our own block is the input's; the others are views that the group's next call overwrites.
         """
         self.settle(group, (place.generation, place.step))
         size = self._lay_out(place, sections, group, "all_to_all", ("send", "receive"))
@@ -121,6 +127,7 @@ class Collectives:
             self._mark(place, section, group, ("send", "receive"))
         return results
 
+    @_without_autograd
     def start_all_gather(self, place: Place, sections, group: Group):
         """Begin sending our block of every section to all ranks; returns a function that waits for theirs.
 
@@ -139,6 +146,7 @@ class Collectives:
         work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
         self._count(place, sections, group, "all_gather")
 
+        @_without_autograd
         def finish():
             work.wait()
             self._collect_flags(group, receive)
@@ -226,15 +234,14 @@ class Collectives:
 
     def _has_base(self, place, section, group, ends):
         shapes = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
-        return all(
-            self._bases.get(
-                self._key(place, section, group, end),
-                (shapes[end], section.tokens, section.channels),
-                section.blocks.dtype,
-                section.blocks.device,
-            )[1]
-            for end in ends
-        )
+        for end in ends:
+            key = self._key(place, section, group, end)
+            shape = (shapes[end], section.tokens, section.channels)
+            if not self._bases.get(key, shape, section.blocks.dtype, section.blocks.device)[1]:
+                return False
+        # a sender's base that went without feedback is not what the receivers hold: it cannot serve with it
+        sender = self._key(place, section, group, ends[0])
+        return self._bases.is_comparable(sender) or not section.treatment.feedback
 
     def _base(self, place, section, group, end, count):
         """The base tensor [count, N, C] of a residual section, or None where none is kept."""

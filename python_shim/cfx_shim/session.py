@@ -30,10 +30,7 @@ class Session:
         self.progress = Progress(self._generation_begins, self._generation_ends, self._step_ends)
         self.adapter = None
         self._report_problem = report_problem
-        self._plans = {0: Plan(run["plan"])}
-        self._ready_epoch = 0
-        self.epoch = 0
-        self.plan = self._plans[0]
+        self.use_plan(run["plan"])
         self._problem = ("", "")
         self._agreement = None
         self._verdict = None
@@ -46,6 +43,12 @@ class Session:
         self.bases = self.collectives = self.forwards = None
         if run["refusal"]:
             self.problem(run["refusal"]["code"], run["refusal"]["reason"])
+
+    def use_plan(self, raw: dict):
+        """Start from this plan, as epoch 0. Only before the first exchange; later plans come through the channel."""
+        self._plans = {0: Plan(raw)}
+        self._ready_epoch = self.epoch = 0
+        self.plan = self._plans[0]
 
     # problems
 

@@ -30,6 +30,8 @@ def _allow_cpu(envs):
     envs.get_torch_distributed_backend = lambda: "gloo"
     envs._is_cuda = lambda: False
     envs.PACKAGES_CHECKER.packages_info["has_long_ctx_attn"] = True
+    # these ask the GPU for its architecture
+    envs.PACKAGES_CHECKER._on_mi3xx = envs.PACKAGES_CHECKER._on_rdna4 = lambda: False
 
 
 def _take_process_groups(usp):
