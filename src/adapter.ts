@@ -12,6 +12,8 @@ export interface AdapterFacts {
 
 export type Collective = 'all_to_all' | 'all_gather';
 export type Role = 'q' | 'k' | 'v' | 'o';
+/** What telemetry counts: the roles, and `x` for tensors that only ride along in the same exchange. */
+export type SentRole = Role | 'x';
 
 export const COLLECTIVES: readonly Collective[] = ['all_to_all', 'all_gather'];
 export const ROLES: readonly Role[] = ['q', 'k', 'v', 'o'];

@@ -4,7 +4,7 @@
  * hello, ready, ack, refuse, telemetry, generation, verify, warn, bye. Orchestrator to rank: welcome, plan.
  * Only plain data: no ext types, no integers beyond 2^53, no code, module or file names.
  */
-import type { Collective, Role } from './adapter.js';
+import type { Collective, SentRole } from './adapter.js';
 import type { CodecName } from './codec.js';
 import type { ErrorCode } from './errors.js';
 import type { Plan } from './plan.js';
@@ -68,7 +68,7 @@ export interface Refuse {
 export interface SiteCounters {
   /** Transformer and attention-call index, e.g. "FluxTransformer2DModel.3". */
   site: string;
-  role: Role;
+  role: SentRole;
   collective: Collective;
   codec: CodecName | 'off';
   calls: number;
