@@ -161,7 +161,7 @@ const verifyLines = ({ verify }: Summary): string[] => {
       ...more(verify.mismatches.length),
     ];
   }
-  if (verify.compared === 0) return ['verify     nothing to compare: no base was shared by two ranks'];
+  if (verify.compared === 0) return ['verify     nothing to compare: no two ranks sent digests of the same base'];
   return [
     `verify     bases identical: ${counted(verify.compared, 'digest')} compared over ${counted(verify.generations, 'generation')}`,
   ];

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { transformFileSync } from '@swc/core';
 import type { PythonSession } from '../src/python.js';
 import { openPython } from '../src/python.js';
 
@@ -122,3 +123,24 @@ console.log(before === JSON.stringify(process.env));
     rmSync(folder, { recursive: true });
   }
 });
+
+test('examples/programmatic.ts writes a picture, and its process exits', async () => {
+  const root = join(__dirname, '..');
+  // Inside the package, so that it finds the package by name as a user's program does.
+  mkdirSync(join(root, '.build'), { recursive: true });
+  const folder = mkdtempSync(join(root, '.build', 'example-'));
+  try {
+    const file = join(folder, 'programmatic.mjs');
+    const options = { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } } as const;
+    writeFileSync(file, transformFileSync(join(root, 'examples', 'programmatic.ts'), options).code);
+    const picture = join(folder, 'picture.png');
+    const { stdout } = await promisify(execFile)(process.execPath, [file, picture, '2'], {
+      cwd: root,
+      env: { ...process.env, CFX_PYTHON: python },
+    });
+    expect(stdout).toBe(`wrote ${picture}, 256,256\n`);
+    expect(readFileSync(picture).subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}, 240_000);
