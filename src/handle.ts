@@ -220,7 +220,7 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
 
   /** Frames that a rank sent just before its end are still on their way. */
   private async drain(): Promise<void> {
-    for (let quiet = 0, seen = this.messages; quiet < 10 && this.parts.control.attached.length > 0; quiet++) {
+    for (let quiet = 0, seen = this.messages; quiet < 25 && this.parts.control.attached.length > 0; quiet++) {
       await sleep(20);
       if (seen !== this.messages) [quiet, seen] = [0, this.messages];
     }

@@ -33,7 +33,10 @@ export interface Summary {
   planId: string;
   policy: string;
   epoch: number;
-  /** The child's exit code, 128 + n if signal n ended it; null while it runs. */
+  /**
+   * What attach exits with: the command's own code, 128 + n if signal n ended it, 96 or 97 where --strict
+   * or --verify says so; null while it runs.
+   */
   exitCode: number | null;
   /** Ranks the job has, as the ranks reported it; 0 if none did. */
   worldSize: number;

@@ -9,6 +9,8 @@ import { compilePlan } from '../src/plan.js';
 import type { FromRank, Hello, PlanMessage, Telemetry, ToRank } from '../src/protocol.js';
 import { MAX_FRAME_BYTES, MAX_FRAMES_PER_SECOND } from '../src/protocol.js';
 
+jest.setTimeout(30_000);
+
 const TOKEN = 'feedfacefeedface';
 
 /** Speaks the rank's side of the protocol, over a real socket. */
@@ -30,7 +32,7 @@ class FakeRank {
       planId: '0'.repeat(16),
       ...overrides,
     };
-    this.dealer = new Dealer({ linger: 0, routingId: this.hello.nonce, receiveTimeout: 5000 });
+    this.dealer = new Dealer({ linger: 0, routingId: this.hello.nonce, receiveTimeout: 20_000 });
     this.dealer.connect(endpoint);
   }
   send = (message: FromRank | Buffer) => this.dealer.send(Buffer.isBuffer(message) ? message : encodeFrame(message));

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { isForeground, launch, readOutput } from '../src/launch.js';
 import { endRunProcesses, findRunProcesses } from '../src/orphans.js';
 
+// Processes start slowly on a busy machine.
+jest.setTimeout(30_000);
+
 const { env } = process;
 let folder: string;
 beforeEach(() => {

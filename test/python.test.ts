@@ -7,6 +7,9 @@ import { transformFileSync } from '@swc/core';
 import type { PythonSession } from '../src/python.js';
 import { openPython } from '../src/python.js';
 
+// Processes start slowly on a busy machine.
+jest.setTimeout(60_000);
+
 const python = process.env.CFX_TEST_PYTHON;
 if (!python) throw new Error('CFX_TEST_PYTHON is not set; the jest global set-up names the managed interpreter in it');
 
