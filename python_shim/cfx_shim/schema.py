@@ -24,9 +24,10 @@ def problem(value, schema, root=None, path="") -> str | None:
     if "enum" in schema and value not in schema["enum"]:
         return f"{here}: {value!r} is not one of {schema['enum']}"
     kind = schema.get("type")
-    if isinstance(kind, list):
+    if isinstance(kind, (list, tuple)):
         found = [problem(value, {**schema, "type": one}, root, path) for one in kind]
-        return None if None in found else found[0]
+        # "null" comes first: what the other type says tells more
+        return None if None in found else found[-1]
     if kind is not None and not _is(value, kind):
         return f"{here}: expected {kind}, found {type(value).__name__}"
     if kind in ("integer", "number"):
@@ -63,7 +64,7 @@ def _array_problem(value, schema, root, path):
     if len(value) < schema.get("minItems", 0) or len(value) > schema.get("maxItems", len(value)):
         return f"{path or 'message'}: {len(value)} items"
     items = schema.get("items")
-    if isinstance(items, list):
+    if isinstance(items, (list, tuple)):
         pairs = zip(value, items)
     else:
         pairs = ((item, items) for item in value) if isinstance(items, dict) else ()
