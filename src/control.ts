@@ -125,6 +125,7 @@ export class Control extends EventEmitter<Events> {
         `epoch ${message.epoch} replaced epoch ${this.round.epoch} before every rank had acknowledged it.`,
       ),
     );
+    const previous = this.latestPlan;
     this.latestPlan = message;
     const round = new PlanRound(message.epoch, message.plan.planId, this.attached);
     this.round = round;
@@ -133,6 +134,9 @@ export class Control extends EventEmitter<Events> {
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       await round.settled;
+    } catch (error) {
+      if (this.latestPlan === message) this.latestPlan = previous; // a rank that comes later must not revive it
+      throw error;
     } finally {
       signal?.removeEventListener('abort', onAbort);
       if (this.round === round) this.round = null;

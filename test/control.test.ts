@@ -256,6 +256,19 @@ describe('sendPlan', () => {
     });
   });
 
+  test('a refused plan is not given to a rank that restarts', async () => {
+    const [first] = await attachBoth();
+    const sent = control.sendPlan(planMessage(1));
+    await first.receive();
+    await first.send({ type: 'refuse', epoch: 1, code: 'CFX_PLAN_REFUSED', reason: 'no' });
+    await expect(sent).rejects.toMatchObject({ code: 'CFX_PLAN_REFUSED' });
+    const reborn = connect(0, { nonce: 'second-life' });
+    await reborn.attach();
+    const next = control.sendPlan(planMessage(2), AbortSignal.timeout(10_000));
+    next.catch(() => {});
+    expect(await reborn.receive()).toEqual(planMessage(2));
+  });
+
   test('an answer to another epoch or plan does not count', async () => {
     const [first, second] = await attachBoth();
     const abort = new AbortController();
