@@ -33,7 +33,7 @@ export const demoCommand = ({ context, exitWith }: Registration): Command =>
     .option(
       '--prompt <caption>',
       'coloured shapes, large or small, above or below, on a background',
-      'a large red star above a small blue circle at sunset',
+      'a large green circle to the left of a small orange square by day',
     )
     .action(exitWith((options: DemoOptions & { out: string }) => runDemo(options, context)));
 
