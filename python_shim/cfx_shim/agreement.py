@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 _POLL_SECONDS = 0.02
+# all are attached: they may still be loading a model, each at its own pace
+_LOADING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,17 @@ class Agreement:
             self._posted = True
             self._store.set(f"{self._prefix}/proposal/{self._rank}", json.dumps(proposal, sort_keys=True))
 
-    def verdict(self) -> Verdict:
-        """Wait for every rank's proposal, or for the time-out, and return the one verdict all ranks obey."""
+    def verdict(self, participants=None) -> Verdict:
+        """Wait for the proposals, or for the time-out, and return the one verdict all ranks obey.
+
+        Every rank of the job must be attached; proposals come from ``participants`` (default: all), the ranks that
+        exchange at all, which are the same set on every one of them.
+        """
+        participants = range(self._world_size) if participants is None else participants
         key = f"{self._prefix}/verdict"
         found = self._wait_for_verdict(key)
         if found is None:
-            mine = self._judge(key)
+            mine = self._judge(key, participants)
             if mine is not None:
                 self._store.compare_set(key, "", json.dumps(mine.__dict__, sort_keys=True))
             self._store.wait([key], timedelta(seconds=self._timeout))
@@ -59,36 +66,35 @@ class Agreement:
     def _read(self, key):
         return Verdict(**json.loads(self._store.get(key).decode()))
 
-    def _judge(self, key):
+    def _judge(self, key, participants):
         """What this rank would write, or None if another rank's verdict came first."""
-        absent = self._wait_for(key, "attached", self._timeout)
+        absent = self._wait_for(key, "attached", range(self._world_size), self._timeout)
         if absent is None:
             return None
         if absent:
             return Verdict(False, "CFX_NOT_ATTACHED", f"{_ranks(absent)} of {self._world_size} ranks run without cfx")
-        # all are attached: they may still be loading a model, each at its own pace
-        silent = self._wait_for(key, "proposal", max(self._timeout, 600.0))
+        silent = self._wait_for(key, "proposal", participants, max(self._timeout, _LOADING_SECONDS))
         if silent is None:
             return None
         if silent:
             return Verdict(False, "CFX_NOT_ATTACHED", f"{_ranks(silent)} attached but never came to its first exchange")
-        proposals = [
-            json.loads(self._store.get(f"{self._prefix}/proposal/{rank}").decode()) for rank in range(self._world_size)
-        ]
-        for rank, proposal in enumerate(proposals):
+        proposals = {
+            rank: json.loads(self._store.get(f"{self._prefix}/proposal/{rank}").decode()) for rank in participants
+        }
+        for rank, proposal in proposals.items():
             if proposal["code"]:
                 return Verdict(False, proposal["code"], f"rank {rank}: {proposal['reason']}")
         for field in ("version", "plan", "patches"):
-            values = {proposal[field] for proposal in proposals}
+            values = {proposal[field] for proposal in proposals.values()}
             if len(values) > 1:
-                each = ", ".join(f"rank {rank} {proposal[field]}" for rank, proposal in enumerate(proposals))
+                each = ", ".join(f"rank {rank} {proposal[field]}" for rank, proposal in proposals.items())
                 return Verdict(False, "CFX_PLAN_MISMATCH", f"the ranks differ in {field}: {each[:300]}")
         return Verdict(True)
 
-    def _wait_for(self, verdict_key, kind, seconds):
+    def _wait_for(self, verdict_key, kind, ranks, seconds):
         """Ranks whose key is missing after ``seconds``; None as soon as a verdict exists."""
         deadline = time.monotonic() + seconds
-        missing = list(range(self._world_size))
+        missing = list(ranks)
         while True:
             missing = [rank for rank in missing if not self._store.check([f"{self._prefix}/{kind}/{rank}"])]
             if not missing or time.monotonic() > deadline:

@@ -153,7 +153,7 @@ class Session:
             if self.adapter is not None:
                 self.adapter.check(self)
             self._agreement.post(self._proposal())
-            self._verdict = self._agreement.verdict()
+            self._verdict = self._agreement.verdict(None if self.adapter is None else self.adapter.participants())
         verdict = self._verdict
         self._send(
             {

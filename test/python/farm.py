@@ -12,6 +12,7 @@ Job: ``{"world": 2, "args": ["--ulysses_degree", "2"], "plan": {...} | null, "ge
 import json
 import os
 import sys
+import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -68,10 +69,12 @@ def _rank(session, job, rank, pipeline):
     import scenarios
 
     scenarios.prepare(job, pipe, session)
-    results = {}
+    results, seconds = {}, []
     for index, generation in enumerate(job["generations"]):
+        began = time.perf_counter()
         for name, tensor in scenarios.generate(pipe, session, generation).items():
             results[f"{index}.{name}"] = tensor.float().contiguous()
+        seconds.append(time.perf_counter() - began)
     save_file(results, os.path.join(job["out"], f"rank-{rank}.safetensors"))
     session.progress.end_generation()
     errors = {role: total / count for role, (total, count) in getattr(session, "relative_errors", {}).items()}
@@ -79,6 +82,7 @@ def _rank(session, job, rank, pipeline):
         "telemetry": session._telemetry_message(0),
         "digests": session.bases.digests() if session.bases else {},
         "relativeErrors": errors,
+        "seconds": seconds,
     }
     with open(os.path.join(job["out"], f"rank-{rank}.json"), "w") as file:
         json.dump(report, file)

@@ -162,4 +162,30 @@ def _helpers(pipe, session, generation):
     return {f"{index:02}": result for index, result in enumerate(results)}
 
 
-ACTIONS = {"picture": _picture, "new_plan": _new_plan, "helpers": _helpers}
+def _joint(pipe, session, generation):
+    """USP with text tokens joined in front or at the rear, as xDiT's models pass them; some with a padded tail."""
+    from xfuser.model_executor.layers import usp
+
+    class Attention(torch.nn.Module):
+        def forward(self, image, text, where):
+            attention = {"combine_qkv_a2a": True} if where == "front" else {}
+            return usp.USP(
+                *image, joint_query=text[0], joint_key=text[1], joint_value=text[2], joint_strategy=where, **attention
+            )
+
+    attention = Attention()
+    own = torch.Generator().manual_seed(200 + dist.get_rank())
+    shared = torch.Generator().manual_seed(300)
+    image = [torch.randn((1, 4, 16, 8), generator=own) for _ in range(3)]
+    text = [torch.randn((1, 4, 4, 8), generator=shared) for _ in range(3)]
+    results = {}
+    for where in ("front", "rear"):
+        session.progress.timesteps_set()
+        for step in range(2):
+            results[where] = attention([x + 0.01 * step for x in image], text, where)
+            session.progress.scheduler_begin()
+            session.progress.scheduler_end()
+    return results
+
+
+ACTIONS = {"picture": _picture, "new_plan": _new_plan, "helpers": _helpers, "joint": _joint}

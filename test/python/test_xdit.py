@@ -214,6 +214,22 @@ def test_helpers_called_one_by_one_stacked_and_with_fewer_heads(farm):
     assert not coded.compared_bases()[1]
 
 
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_joint_text_tokens_in_front_and_at_the_rear(farm, name):
+    world, args = TOPOLOGIES[name]
+    joint = [{"do": "joint"}]
+    expected = farm.run(world, args, None, joint).by_rank
+    identity = farm.run(world, args, IDENTITY, joint).by_rank
+    coded = farm.run(world, args, PAPER_2BIT, joint)
+    for rank in range(world):
+        assert same(expected[rank], identity[rank])
+        for where in ("0.front", "0.rear"):
+            assert expected[rank][where].shape == coded.by_rank[rank][where].shape
+            error = (expected[rank][where] - coded.by_rank[rank][where]).norm() / expected[rank][where].norm()
+            assert 0 < float(error) < 0.05
+    assert not coded.compared_bases()[1]
+
+
 def test_a_compiled_model_gives_the_right_result_and_its_graph_breaks_are_named(farm):
     """Backend aot_eager: Dynamo's tracing and graph breaks are real, no C++ compiler is needed."""
     compiled = {"prepare": ["compile"]}

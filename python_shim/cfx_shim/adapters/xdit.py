@@ -81,6 +81,13 @@ class XDiT:
 
         return get_sp_group().cpu_group
 
+    def participants(self):
+        """The ranks that run transformers; ranks that only decode pictures (``vae_parallel_size``) never exchange."""
+        import torch.distributed as dist
+        from xfuser.core.distributed import get_dit_group
+
+        return dist.get_process_group_ranks(get_dit_group())
+
     def check(self, session):
         state = self._usp.get_runtime_state()
         if getattr(state.runtime_config, "use_spargeattn_head_balance", False):
