@@ -57,7 +57,8 @@ class Channel:
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IDENTITY, self._nonce.encode())
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        # above the limit, so that a frame beyond it is refused and counted; one far beyond costs the connection
+        socket.setsockopt(zmq.MAXMSGSIZE, 4 * MAX_FRAME_BYTES)
         socket.setsockopt(zmq.SNDHWM, _QUEUE)
         try:
             socket.connect(self._endpoint)
@@ -113,7 +114,8 @@ def decode(frames):
         return None
     if not isinstance(message, dict) or _depth(message) > MAX_DEPTH:
         return None
-    expected = {"welcome": "Welcome", "plan": "PlanMessage"}.get(message.get("type"))
+    kind = message.get("type")
+    expected = {"welcome": "Welcome", "plan": "PlanMessage"}.get(kind) if isinstance(kind, str) else None
     if expected is None or schema.problem(message, SCHEMAS[expected]):
         return None
     return message
