@@ -35,7 +35,7 @@ export interface AttachOptions {
   /** The command's environment. Default: this process's. */
   env?: NodeJS.ProcessEnv;
   /** Found before the launch: no rank compresses, for this reason. */
-  refusal?: { code: ErrorCode; reason: string } | null;
+  refusal?: { code: ErrorCode; reason: string; fix?: string } | null;
   /** A folder with pyzmq and msgpack, for an environment without them. */
   sidePath?: string;
   agreeTimeoutSeconds?: number;
@@ -81,7 +81,8 @@ const runtimeFolder = ({ CFX_RUNTIME_DIR, XDG_RUNTIME_DIR }: NodeJS.ProcessEnv):
 export async function attach(options: AttachOptions): Promise<AttachHandle> {
   options.signal?.throwIfAborted();
   const plan = compilePlan(readPolicy(options.policy ?? 'paper-2bit', options.cwd));
-  if (options.strict && options.refusal) throw new CfxError(options.refusal.code, options.refusal.reason);
+  if (options.strict && options.refusal)
+    throw new CfxError(options.refusal.code, options.refusal.reason, { fix: options.refusal.fix });
   const env = options.env ?? process.env;
   const folder = makeRunFolder(runtimeFolder(env));
   let control: Control | null = null;

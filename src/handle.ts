@@ -59,7 +59,7 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
     control.on('refused', (reason) => this.say('CFX_CONTROL', reason, 'The frame was dropped; the launch is not affected.'));
     const helloSeconds = options.helloTimeoutSeconds ?? 120;
     this.helloTimer = setTimeout(() => this.checkHello(helloSeconds), Math.min(helloSeconds * 1000, 2 ** 31 - 1));
-    if (options.refusal) this.say(options.refusal.code, options.refusal.reason);
+    if (options.refusal) this.say(options.refusal.code, options.refusal.reason, options.refusal.fix);
     const onAbort = () => void this.end();
     options.signal?.addEventListener('abort', onAbort, { once: true });
     this.done = this.finish().finally(() => options.signal?.removeEventListener('abort', onAbort));
@@ -90,7 +90,9 @@ export class AttachHandle extends EventEmitter<AttachEvents> {
     const ending = { exitCode: this.exit, refusedFrames: control.refusedFrames, fallbacks: [] };
     const heard = summarize(tally, ending);
     const known = new Set(heard.fallbacks.map(({ code }) => code));
-    const more: Fallback[] = options.refusal && !known.has(options.refusal.code) ? [{ ...options.refusal, count: 1 }] : [];
+    const { refusal } = options;
+    const more: Fallback[] =
+      refusal && !known.has(refusal.code) ? [{ code: refusal.code, reason: refusal.reason, count: 1 }] : [];
     const silent = this.exit !== null && heard.ranks.length === 0 && more.length === 0;
     more.push(...(silent ? explainSilence(this.processes) : channelProblems(this.processes)));
     return more.length === 0 ? heard : summarize(tally, { ...ending, fallbacks: more });

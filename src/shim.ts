@@ -69,7 +69,7 @@ export const composeRun = (options: RunOptions): Run => ({
   strict: options.strict ?? false,
   verify: options.verify ?? false,
   agreeTimeoutSeconds: options.agreeTimeoutSeconds ?? 60,
-  refusal: options.refusal ?? null,
+  refusal: options.refusal ? { code: options.refusal.code, reason: options.refusal.reason } : null,
   plan: options.plan,
 });
 

@@ -66,7 +66,7 @@ async function runAttach(options: Options, context: Context): Promise<number> {
     verify: config.verify,
     device: config.device,
     report: config.report === null ? null : resolve(context.cwd, config.report),
-    refusal: refusal ? { code: refusal.code, reason: refusal.message } : null,
+    refusal: refusal ? { code: refusal.code, reason: refusal.message, fix: refusal.fix } : null,
     sidePath: examination.sidePath,
     agreeTimeoutSeconds: config.agreeTimeoutSeconds,
     helloTimeoutSeconds: config.helloTimeoutSeconds,

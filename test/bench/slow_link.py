@@ -72,7 +72,7 @@ def generate(link, python, policy, topology, steps, port, folder):
     if any(codes):
         sys.exit(f"nodes ended with {codes}: {open(os.path.join(folder, 'node-0.log')).read()[-2000:]}")
     wire = sum(json.load(open(os.path.join(folder, f"report-{index}.json")))["totals"]["wireBytes"] for index in range(2))
-    return json.load(open(stats))["seconds"][-1], wire / 2
+    return json.load(open(stats))["seconds"][-1], wire / 2 / 2  # two ranks, two generations
 
 
 def main():
