@@ -1,6 +1,7 @@
 """The verdict that all ranks of a job read alike, over real stores of c10d."""
 
 import os
+import signal
 import time
 from datetime import timedelta
 
@@ -14,22 +15,41 @@ PROPOSAL = {"version": "1", "plan": "aa", "patches": "bb", "code": "", "reason":
 YES = [True, "", ""]
 
 
+@pytest.fixture(scope="module")
+def tcp_port():
+    """A TCPStore in a process of its own, as under torchrun: forking a process with the store's thread is not safe."""
+    import torch.distributed as dist
+
+    (told, tell), (until, ended) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        # the read below ends when the test's process does, however that ends
+        os.close(ended)
+        host = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.write(tell, str(host.port).encode())
+        os.read(until, 1)
+        os._exit(0)
+    yield int(os.read(told, 16))
+    for end in (told, tell, until, ended):
+        os.close(end)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 @pytest.fixture(params=["tcp", "file"])
 def stores(request):
-    """``connect(path, world)`` for the ranks: a TCPStore that the test hosts, or a FileStore."""
+    """``connect(path, world)`` for the ranks of one run."""
     import torch.distributed as dist
 
     if request.param == "file":
-        yield lambda path, world: dist.FileStore(path, world)
-        return
-    host = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60))
-    port = host.port
+        return lambda path, world: dist.FileStore(path, world)
+    port = request.getfixturevalue("tcp_port")
 
     def connect(path, world):
         store = dist.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
         return dist.PrefixStore(os.path.basename(os.path.dirname(path)), store)
 
-    yield connect
+    return connect
 
 
 def _take_part(rank, path, connect, world, changes, announce=True, post=True, timeout=30.0, delay=0.0, loading=600.0):

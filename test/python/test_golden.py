@@ -141,5 +141,5 @@ def test_what_a_session_says_fits_the_schema_in_the_order_of_the_protocol():
         assert [*sequences, bye["telemetry"]["sequence"]] == list(range(1, len(sequences) + 2))
         assert bye["telemetry"]["steps"] == 8
         assert [fallback["code"] for fallback in bye["telemetry"]["fallbacks"]] == ["CFX_NON_FINITE", "CFX_INTERNAL"]
-    digests = [[message["digests"] for message in messages if message["type"] == "verify"] for messages in by_rank]
+    digests = [[message["digests"] for message in messages if message["type"] == "verify"] for _, *messages in by_rank]
     assert all(one for one in digests[0]) and digests[0] == digests[1]
