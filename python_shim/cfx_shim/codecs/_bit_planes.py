@@ -32,7 +32,7 @@ def unpack_as(packed, tokens: int, channels: int, unset: float, set_: float):
         bits = unpack_reference(packed, tokens, channels)
         return torch.where(bits, torch.tensor(set_, device=packed.device), torch.tensor(unset, device=packed.device))
     values = np.take(_bytes_as(unset, set_), packed.numpy(), axis=0)
-    return torch.from_numpy(values).reshape(packed.shape[0], tokens, -1)[:, :, :channels]
+    return torch.from_numpy(values).reshape(packed.shape[0], tokens, -1)[:, :, :channels].contiguous()
 
 
 @functools.cache

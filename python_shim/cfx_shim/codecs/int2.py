@@ -42,9 +42,10 @@ def decode(payload, tokens: int, channels: int):
     """See ``codecs``: float32 [B, N, C]."""
     u, v = _scales.read_scales(payload, tokens, channels)
     signs, levels = _split(payload, tokens, channels)
-    scale = torch.mul(u.unsqueeze(2), v.unsqueeze(1))
-    scale.mul_(_bit_planes.unpack_as(levels, tokens, channels, LOW, HIGH))
-    return scale.mul_(_bit_planes.unpack_as(signs, tokens, channels, -1.0, 1.0))
+    values = _bit_planes.unpack_as(levels, tokens, channels, LOW, HIGH)
+    # in place; only u·v rounds, for levels are powers of two, so the order does not show
+    values.mul_(u.unsqueeze(2)).mul_(v.unsqueeze(1))
+    return values.mul_(_bit_planes.unpack_as(signs, tokens, channels, -1.0, 1.0))
 
 
 def encode_reference(x, payload):
