@@ -37,7 +37,8 @@ def run_ranks(world_size, function, *args, timeout=90.0, join=True):
             os.close(writer)
             children[reader] = (rank, pid)
         said = _collect(children, timeout)
-    answers = {rank: json.loads(text) if text else {"error": "ended, or was killed, without an answer"} for rank, text in said.items()}
+    silent = {"error": "ended, or was killed, without an answer"}
+    answers = {rank: json.loads(text) if text else silent for rank, text in said.items()}
     errors = [f"rank {rank}: {answer['error']}" for rank, answer in sorted(answers.items()) if "error" in answer]
     if errors:
         raise RankError("\n".join(errors))

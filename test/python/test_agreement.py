@@ -128,18 +128,24 @@ def test_a_verdict_once_written_stays_although_a_late_rank_would_have_agreed(sto
     assert answers == [[False, "CFX_NOT_ATTACHED", "rank 2 of 3 ranks run without cfx"]] * 3
 
 
-def test_ranks_that_race_to_judge_all_read_the_one_verdict_that_was_written(stores):
-    # every rank names another reason: whichever is first, all obey it
+def test_ranks_that_race_to_judge_all_obey_the_one_verdict_that_was_written_first(stores):
+    # each judges before it sees a verdict, and writes only after the rank before it has read one: the worst order
     def part(rank, path):
-        store = stores(path, 4)
-        us = Agreement(store, rank, 4, 30.0, 1)
-        us._judge = lambda key, participants: agreement.Verdict(False, "CFX_INTERNAL", f"judged by {rank}")
-        store.set(f"ready/{rank}", "1")
-        store.wait([f"ready/{other}" for other in range(4)], timedelta(seconds=30))
-        return us.verdict().reason
+        store = stores(path, 3)
+        us = Agreement(store, rank, 3, 30.0, 1)
 
-    reasons = run_ranks(4, part, join=False)
-    assert len(set(reasons)) == 1 and reasons[0].startswith("judged by ")
+        def judge(key, participants):
+            if rank:
+                store.wait([f"done/{rank - 1}"], timedelta(seconds=30))
+            return agreement.Verdict(False, "CFX_INTERNAL", f"judged by {rank}")
+
+        us._judge, us._wait_for_verdict = judge, lambda key: None
+        reason = us.verdict().reason
+        store.set(f"done/{rank}", "1")
+        store.wait(["done/2"], timedelta(seconds=30))
+        return [reason, us._read("cfx/1/verdict").reason]
+
+    assert run_ranks(3, part, join=False) == [["judged by 0"] * 2] * 3
 
 
 def test_ranks_that_never_exchange_must_be_attached_but_need_not_propose(stores):

@@ -51,7 +51,11 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run")
 
 
-MODULES = "import os, sys; print(os.getpid(), [name for name in ('torch', 'zmq', 'msgpack', 'numpy', 'xfuser', 'cfx_shim.boot') if name in sys.modules])"
+MODULES = """
+import os, sys
+names = ("torch", "zmq", "msgpack", "numpy", "xfuser", "cfx_shim.boot")
+print(os.getpid(), [name for name in names if name in sys.modules])
+"""
 
 
 def test_a_process_of_the_launch_starts_the_shim_imports_nothing_heavy_and_notes_itself(folder):
@@ -129,7 +133,8 @@ def test_a_missing_run_folder_is_named_and_the_program_runs(folder):
 
 def test_a_run_file_of_another_shape_is_noted_and_nothing_is_patched(tmp_path):
     folder = RunFolder(tmp_path / "run", device="tpu")
-    done = folder.python("-c", "import sys; print([type(finder).__module__ for finder in sys.meta_path if 'cfx' in type(finder).__module__])")
+    finders = "[type(finder).__module__ for finder in sys.meta_path if 'cfx' in type(finder).__module__]"
+    done = folder.python("-c", f"import sys; print({finders})")
     assert (done.stdout.strip(), done.stderr, done.returncode) == ("[]", "", 0)
     (note,) = folder.notes().values()
     assert note["problem"]["code"] == "CFX_PLAN_MISMATCH"

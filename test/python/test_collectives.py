@@ -298,7 +298,9 @@ def _non_finite(rank, collective, at):
         if rank == 1 and step == at:
             blocks[0, 1, 2] = float("nan") if at else float("inf")
         for layer in range(2):
-            (received,) = us.exchange(collective, step, [("k", blocks if layer else blocks.nan_to_num(0, 0, 0), BINARY)], layer=layer)
+            # only the second layer sees it; the first sends keyframes too, for it is of the same group
+            here = blocks if layer else blocks.nan_to_num(0, 0, 0)
+            (received,) = us.exchange(collective, step, [("k", here, BINARY)], layer=layer)
         keyframes.append(sum(site["keyframes"] for site in us.telemetry.message(0, 0, 0, 0, 0, 0)["sites"]))
         us.bases_agree()
     assert all(torch.isfinite(block).all() for block in received)

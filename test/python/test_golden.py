@@ -135,7 +135,8 @@ def test_what_a_session_says_fits_the_schema_in_the_order_of_the_protocol():
         assert kinds.count("warn") == kinds.count("ready") == 1 and kinds.count("verify") == 2
         hello, bye = messages[0], messages[-1]
         assert (hello["rank"], hello["worldSize"], hello["token"]) == (rank, 2, "secret")
-        phases = [(message["phase"], message["generation"], message["steps"]) for message in messages if message["type"] == "generation"]
+        events = [message for message in messages if message["type"] == "generation"]
+        phases = [(event["phase"], event["generation"], event["steps"]) for event in events]
         assert phases == [("begin", 0, 0), ("end", 0, 4), ("begin", 1, 0), ("end", 1, 4)]
         sequences = [message["sequence"] for message in messages if message["type"] == "telemetry"]
         assert [*sequences, bye["telemetry"]["sequence"]] == list(range(1, len(sequences) + 2))
