@@ -47,9 +47,10 @@ def _watch_process_group(c10d, session, note):
             result = original(*args, **kwargs)
             try:
                 session.joined()
-            except Exception as error:  # the job goes on uncompressed; the other ranks see no announcement
+            except Exception as error:  # the job goes on uncompressed: the others see no announcement, or this problem
+                session.problem("CFX_INTERNAL", f"{type(error).__name__}: {error}")
                 note.write("CFX_INTERNAL", f"{type(error).__name__}: {error}")
-                raise
+                return result
             note.joined()
             atexit.register(session.leave)
             return result

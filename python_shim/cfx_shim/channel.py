@@ -48,7 +48,11 @@ class Channel:
         """Send ``message`` as the last one and stop; waits ``_BYE_SECONDS`` at most."""
         if os.getpid() != self._pid or self._closing.is_set():
             return
-        self.send(message)
+        try:
+            # a full queue is worth a short wait here: this message has the totals
+            self._queue.put(message, timeout=_BYE_SECONDS / 2)
+        except queue.Full:
+            self.dropped += 1
         self._closing.set()
         self._thread.join(_BYE_SECONDS)
 
