@@ -22,6 +22,15 @@ export interface CodecFacts {
 const scalesBytes = ({ tokens, channels }: BlockShape) => 2 * tokens + 2 * channels;
 const bitPlaneBytes = ({ tokens, channels }: BlockShape) => tokens * Math.ceil(channels / 8);
 
+const lloydMax = (bits: number): CodecFacts => ({
+  payloadBytes: (shape) => 2 * shape.tokens + shape.channels + bits * bitPlaneBytes(shape),
+  exact: false,
+  source: 'Lloyd-Max levels for a Gaussian times 8-bit token × channel scales',
+});
+
+/** With residual order 2: one fitted coefficient per channel rides behind the payload. */
+export const predictorBytes = ({ channels }: BlockShape): number => channels;
+
 export const CODECS = {
   identity: {
     payloadBytes: ({ tokens, channels, itemBytes }: BlockShape) => tokens * channels * itemBytes,
@@ -38,9 +47,20 @@ export const CODECS = {
     exact: false,
     source: 'CompactFusion 2-bit: levels 0.5 and 2.0 times u(token)·v(channel)',
   },
+  lm1: lloydMax(1),
+  lm2: lloydMax(2),
+  lm3: lloydMax(3),
+  lm4: lloydMax(4),
+  int8: {
+    payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + tokens * channels,
+    exact: false,
+    source: 'one scale per token, stateless',
+  },
 } satisfies Record<string, CodecFacts>;
 
 export type CodecName = keyof typeof CODECS;
+/** What a keyframe can be sent in. */
+export type KeyframeCodec = 'identity' | 'int8';
 
 /** Each role's section in a message starts on this boundary; a message ends with one such block of flags. */
 export const SECTION_ALIGN = 16;

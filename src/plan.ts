@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Collective, Role } from './adapter.js';
 import { COLLECTIVES, ROLES } from './adapter.js';
-import type { CodecName } from './codec.js';
+import type { CodecName, KeyframeCodec } from './codec.js';
 import { CODECS } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Policy, Rule } from './policy.js';
@@ -22,10 +22,12 @@ export interface Cell {
   collectives: Collective[];
   /** `off` leaves the matching tensors to the framework. */
   codec: CodecName | 'off';
-  /** 0: code the tensor itself. 1: code its difference to the base. */
-  residualOrder: 0 | 1;
-  /** With residualOrder 1: the sender's base follows the decoded value (true) or the exact one (false). */
+  /** 0: code the tensor itself. 1: its difference to the base. 2: its difference to a prediction from the base's last change. */
+  residualOrder: 0 | 1 | 2;
+  /** With a base: the sender's follows the decoded value (true) or the exact one (false). */
   feedback: boolean;
+  /** What keyframes are sent in; "identity" is the tensor's own dtype. */
+  keyframeCodec: KeyframeCodec;
 }
 
 export interface Plan {
@@ -66,6 +68,7 @@ const compileRule = (rule: Rule): Cell => {
     codec: rule.codec,
     residualOrder: rule.residualOrder ?? (exact ? 0 : 1),
     feedback: rule.feedback ?? true,
+    keyframeCodec: rule.keyframeCodec ?? 'identity',
   };
 };
 

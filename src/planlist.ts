@@ -7,7 +7,7 @@ const describeRange = (name: string, [from, to]: Range) => {
   return to === from + 1 ? `${name} ${from}` : `${name}s ${from}-${to - 1}`;
 };
 
-function describeCell({ steps, layers, roles, collectives, codec, residualOrder, feedback }: Cell): string {
+function describeCell({ steps, layers, roles, collectives, codec, residualOrder, feedback, keyframeCodec }: Cell): string {
   const where = [
     describeRange('step', steps),
     describeRange('layer', layers),
@@ -19,8 +19,9 @@ function describeCell({ steps, layers, roles, collectives, codec, residualOrder,
       ? 'off (left to the framework)'
       : residualOrder === 0
         ? `${codec} of the tensor`
-        : `${codec} of the residual${feedback ? '' : ' without feedback'}`;
-  return `${where.join(', ')}: ${how}`;
+        : `${codec} of the ${residualOrder === 2 ? 'predicted ' : ''}residual${feedback ? '' : ' without feedback'}`;
+  const keyframes = keyframeCodec === 'identity' ? '' : `, keyframes in ${keyframeCodec}`;
+  return `${where.join(', ')}: ${how}${keyframes}`;
 }
 
 export const describePlan = (plan: Plan): string[] => [

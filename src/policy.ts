@@ -3,7 +3,7 @@
  * name; a policy file puts rules in front of a preset. `compilePlan` turns a policy into a plan.
  */
 import type { Collective, Role } from './adapter.js';
-import type { CodecName } from './codec.js';
+import type { CodecName, KeyframeCodec } from './codec.js';
 import { locate, readDocument, refuse } from './document.js';
 import { show } from './nearest.js';
 import type { PresetName } from './preset.js';
@@ -38,10 +38,15 @@ export interface Rule {
   collectives?: Collective[];
   /** The codec for what matches; "off" leaves it to the framework. */
   codec: CodecName | 'off';
-  /** 0 codes the tensor itself, 1 its difference to the base. Default: 1 for a lossy codec, 0 for an exact one. */
-  residualOrder?: 0 | 1;
-  /** With residualOrder 1: the sender's base follows what receivers decode (error feedback). Default true. */
+  /**
+   * 0 codes the tensor itself, 1 its difference to the base, 2 its difference to a prediction from the base and its
+   * last change (needs feedback). Default: 1 for a lossy codec, 0 for an exact one.
+   */
+  residualOrder?: 0 | 1 | 2;
+  /** With a base: the sender's follows what receivers decode (error feedback). Default true. */
   feedback?: boolean;
+  /** What keyframes are sent in: "identity", the tensor's own type (default), or "int8", half or a quarter of the bytes. */
+  keyframeCodec?: KeyframeCodec;
 }
 
 export interface Policy {
@@ -73,7 +78,12 @@ function mistakesIn(policy: unknown): Mistake[] {
       return wrong ? [{ path: ['rules', index, key], found: show(range), expected: RANGE_FORMS }] : [];
     }),
   );
-  const mistakes = [...mistakesOf('policy', policy).filter((mistake) => !isRange(mistake)), ...ranges];
+  const open = written.flatMap((rule, index) => {
+    const { residualOrder, feedback } = (rule ?? {}) as Partial<Rule>;
+    const wrong = residualOrder === 2 && feedback === false;
+    return wrong ? [{ path: ['rules', index, 'feedback'], found: 'false', expected: 'true, for residualOrder is 2' }] : [];
+  });
+  const mistakes = [...mistakesOf('policy', policy).filter((mistake) => !isRange(mistake)), ...ranges, ...open];
   const empty = preset === undefined && written.length === 0;
   return mistakes.length === 0 && empty
     ? [{ path: [], found: 'neither "preset" nor "rules"', expected: 'at least one of them' }]

@@ -5,7 +5,7 @@
  */
 import type { Collective, Role } from './adapter.js';
 import type { BlockShape, CodecName } from './codec.js';
-import { alignSection, CODECS, SECTION_ALIGN } from './codec.js';
+import { alignSection, CODECS, predictorBytes, SECTION_ALIGN } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Plan } from './plan.js';
 import { cellFor } from './plan.js';
@@ -119,14 +119,17 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
       const cell = cells[index] ?? null;
       const codec = cell?.codec ?? 'off';
       const lossy = codec !== 'off' && !CODECS[codec].exact;
-      const residual = lossy && cell?.residualOrder === 1;
+      const order = lossy ? (cell?.residualOrder ?? 0) : 0;
+      const residual = order > 0;
       const key = `${collective}.${role}`;
       const keyframe = lossy && (step < plan.warmupSteps || (residual && !based.has(key)));
       if (residual && !based.has(key)) {
         based.add(key);
-        baseMemoryBytes += bases * raw;
+        baseMemoryBytes += bases * raw * order;
       }
-      const section = codec === 'off' || keyframe ? raw : CODECS[codec].payloadBytes(block);
+      const sent = keyframe ? (cell?.keyframeCodec ?? 'identity') : codec;
+      const predictor = order === 2 && !keyframe ? predictorBytes(block) : 0;
+      const section = sent === 'off' ? raw : CODECS[sent].payloadBytes(block) + predictor;
       // The flag block of a message is booked with its first section.
       const wire = untouched ? raw : alignSection(section) + (index === 0 ? SECTION_ALIGN : 0);
       if (keyframe) keyframeBytes += peers * wire;

@@ -36,7 +36,8 @@ const USERS: { [file: string]: RegExp } = {
 const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
-  'channel base_store telemetry',
+  'channel base_store telemetry predictor',
+  'coding',
   'collectives',
   'adapters/*',
   'session',
@@ -47,7 +48,7 @@ const SIBLINGS = /^adapters\/|^codecs\/_/;
 
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
-  torch: /^(codecs\/|adapters\/|base_store|collectives|forwards|session)/,
+  torch: /^(codecs\/|adapters\/|base_store|predictor|coding|collectives|forwards|session)/,
   numpy: /^codecs\//,
   zmq: /^channel$/,
   msgpack: /^channel$/,

@@ -43,7 +43,7 @@ print(json.dumps({
     "payloads": {name: [module.payload_bytes(*shape) for shape in shapes] for name, module in modules.items()},
     "exact": {name: module.EXACT for name, module in modules.items()},
     "aligned": [collectives._align(size) for size in given["sizes"]],
-    "cells": [None if t.codec is None else [t.codec, t.residual, t.feedback] for t in treatments],
+    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe] for t in treatments],
 }))
 `;
 
@@ -74,7 +74,7 @@ test('Both languages pad sections alike', () => {
 test('Both languages find the same cell for every call', () => {
   const expected = CALLS.map((call) => {
     const cell = cellFor(PLAN, ...call);
-    return cell === null || cell.codec === 'off' ? null : [cell.codec, cell.residualOrder === 1, cell.feedback];
+    return cell === null || cell.codec === 'off' ? null : [cell.codec, cell.residualOrder, cell.feedback, cell.keyframeCodec];
   });
   expect(new Set(expected.map((each) => JSON.stringify(each))).size).toBe(5);
   expect(python.cells).toEqual(expected);

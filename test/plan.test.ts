@@ -8,13 +8,15 @@ test('A preset compiles to one cell for everything', () => {
     planId: expect.stringMatching(/^[0-9a-f]{16}$/),
     policy: 'paper-1bit',
     warmupSteps: 1,
-    cells: [{ ...ALL, codec: 'binary', residualOrder: 1, feedback: true }],
+    cells: [{ ...ALL, codec: 'binary', residualOrder: 1, feedback: true, keyframeCodec: 'identity' }],
   });
 });
 
 test('Exact codecs and "off" default to residual order 0', () => {
   expect(compilePlan({ preset: 'identity' }).cells[0]).toMatchObject({ codec: 'identity', residualOrder: 0 });
-  expect(compilePlan({ preset: 'off' }).cells).toEqual([{ ...ALL, codec: 'off', residualOrder: 0, feedback: true }]);
+  expect(compilePlan({ preset: 'off' }).cells).toEqual([
+    { ...ALL, codec: 'off', residualOrder: 0, feedback: true, keyframeCodec: 'identity' },
+  ]);
 });
 
 test('Rules come before the preset and the first match decides', () => {

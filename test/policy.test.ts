@@ -25,7 +25,7 @@ test.each(Object.keys(PRESETS))('The preset %s is found by its name and compiles
 
 test('An unknown preset names those that exist, and the nearest', () => {
   expect(mistakes(() => loadPolicy('paper-2bits', String))).toEqual([
-    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "paper-1bit", "paper-2bit"; did you mean "paper-2bit"?',
+    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "int8", "paper-1bit", "paper-2bit", "cfx-1bit", "cfx-2bit", "cfx-3bit"; did you mean "paper-2bit"?',
   ]);
 });
 
@@ -51,7 +51,7 @@ test('All mistakes are reported at once, each with its line', () => {
     '    roles: []',
     '  - steps: [1, 2, 3]',
     '    layer: 2',
-    '    residualOrder: 2',
+    '    residualOrder: 3',
     '  - codec: binary',
     '    layers: 1.5',
   ].join('\n');
@@ -65,7 +65,7 @@ test('All mistakes are reported at once, each with its line', () => {
     expect.stringMatching(/^8: rules\[1\]\.codec: found nothing; expected a value$/),
     expect.stringMatching(/^8: rules\[1\]\.steps: found \[1,2,3\]/),
     expect.stringMatching(/^9: rules\[1\]\.layer: found an unknown key; .*; did you mean "layers"\?$/),
-    expect.stringMatching(/^10: rules\[1\]\.residualOrder: found 2; expected one of 0, 1$/),
+    expect.stringMatching(/^10: rules\[1\]\.residualOrder: found 3; expected one of 0, 1, 2$/),
     expect.stringMatching(/^12: rules\[2\]\.layers: found 1\.5/),
   ]);
 });

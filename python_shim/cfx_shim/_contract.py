@@ -10,7 +10,7 @@ SECTION_ALIGN = 16
 TORCH_SINCE = "2.6"
 ROLES = ("q", "k", "v", "o")
 COLLECTIVES = ("all_to_all", "all_gather")
-CODECS = ("identity", "binary", "int2")
+CODECS = ("identity", "binary", "int2", "lm1", "lm2", "lm3", "lm4", "int8")
 ADAPTERS = {"xdit": {"distribution": "xfuser", "since": "0.7", "before": "0.8"}}
 ERRORS = {
     "CFX_USAGE": 64,
@@ -63,6 +63,7 @@ _ErrorCode = {
 }
 _Role = {"enum": ("k", "o", "q", "v"), "type": "string"}
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
+_KeyframeCodec = {"enum": ("identity", "int8"), "type": "string"}
 _Cell = {
     "type": "object",
     "properties": {
@@ -86,12 +87,25 @@ _Cell = {
         },
         "roles": {"type": "array", "items": _Role},
         "collectives": {"type": "array", "items": _Collective},
-        "codec": {"enum": ("binary", "identity", "int2", "off"), "type": "string"},
-        "residualOrder": {"enum": (0, 1), "type": "number"},
+        "codec": {
+            "enum": ("binary", "identity", "int2", "int8", "lm1", "lm2", "lm3", "lm4", "off"),
+            "type": "string",
+        },
+        "residualOrder": {"enum": (0, 1, 2), "type": "number"},
         "feedback": {"type": "boolean"},
+        "keyframeCodec": _KeyframeCodec,
     },
     "additionalProperties": False,
-    "required": ("codec", "collectives", "feedback", "layers", "residualOrder", "roles", "steps"),
+    "required": (
+        "codec",
+        "collectives",
+        "feedback",
+        "keyframeCodec",
+        "layers",
+        "residualOrder",
+        "roles",
+        "steps",
+    ),
 }
 _Plan = {
     "type": "object",

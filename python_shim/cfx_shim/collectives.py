@@ -13,45 +13,14 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from . import codecs
+from . import coding
 from ._contract import SECTION_ALIGN
-from .base_store import BaseKey, add_decoded_
-from .plan import Treatment
+from .base_store import BaseKey
+from .coding import Section
 from .progress import Place
 
 # what codecs take; anything else (fp8, integers) stays with the framework
 CODABLE = (torch.float16, torch.bfloat16, torch.float32)
-
-
-@dataclass
-class Section:
-    """One tensor of a message. ``blocks`` [P, N, C] for all_to_all (block p goes to rank p), [1, N, C] for all_gather."""
-
-    role: str
-    blocks: torch.Tensor
-    treatment: Treatment
-    keyframe: bool = False
-    offset: int = 0
-    bytes: int = 0
-
-    @property
-    def tokens(self):
-        return self.blocks.shape[1]
-
-    @property
-    def channels(self):
-        return self.blocks.shape[2]
-
-    @property
-    def block_bytes(self):
-        return self.tokens * self.channels * self.blocks.element_size()
-
-    @property
-    def codec(self):
-        """The codec module, or None where raw bytes travel."""
-        if self.keyframe or self.treatment.codec in (None, "identity"):
-            return None
-        return codecs.load(self.treatment.codec)
 
 
 @dataclass(frozen=True)
@@ -108,7 +77,7 @@ class Collectives:
         for section in sections:
             base = self._base(place, section, group, "send", group.size - 1)
             for blocks, compact in group.peer_slices():
-                seen = _encode(section, section.blocks[blocks], _room(send[blocks], section), _part(base, compact))
+                seen = coding.encode(section, section.blocks[blocks], _room(send[blocks], section), _part(base, compact))
                 flag = seen if flag is None else flag | seen
         send[:, -SECTION_ALIGN] = flag
         dist.all_to_all_single(receive, send, group=group.handle)
@@ -120,7 +89,7 @@ class Collectives:
             received = [section.blocks[group.rank]]
             parts = {}
             for blocks, compact in group.peer_slices():
-                values = _decode(section, _room(receive[blocks], section), _part(base, compact))
+                values = coding.decode(section, _room(receive[blocks], section), _part(base, compact))
                 parts.update(zip(range(blocks.start, blocks.stop), values))
             parts[group.rank] = received[0]
             results.append([parts[rank] for rank in range(group.size)])
@@ -140,7 +109,7 @@ class Collectives:
         flag = None
         for section in sections:
             base = self._base(place, section, group, "own", 1)
-            seen = _encode(section, section.blocks, _room(send, section), base)
+            seen = coding.encode(section, section.blocks, _room(send, section), base)
             flag = seen if flag is None else flag | seen
         send[:, -SECTION_ALIGN] = flag
         work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
@@ -155,7 +124,7 @@ class Collectives:
                 base = self._base(place, section, group, "peers", group.size - 1)
                 parts = {group.rank: section.blocks[0]}
                 for blocks, compact in group.peer_slices():
-                    values = _decode(section, _room(receive[blocks], section), _part(base, compact))
+                    values = coding.decode(section, _room(receive[blocks], section), _part(base, compact))
                     parts.update(zip(range(blocks.start, blocks.stop), values))
                 results.append([parts[rank] for rank in range(group.size)])
                 self._mark(place, section, group, ("own", "peers"))
@@ -215,16 +184,9 @@ class Collectives:
     def _lay_out(self, place, sections, group, collective, ends):
         offset = 0
         for section in sections:
-            treatment = section.treatment
+            section.continues = section.order > 0 and self._has_base(place, section, group, ends)
             warm = place.step < self.warmup_steps
-            lossy = treatment.codec not in (None, "identity")
-            section.keyframe = lossy and (warm or (treatment.residual and not self._has_base(place, section, group, ends)))
-            codec = section.codec
-            section.bytes = (
-                section.block_bytes
-                if codec is None
-                else codec.payload_bytes(section.tokens, section.channels, section.blocks.element_size())
-            )
+            section.keyframe = section.lossy and (warm or (section.order > 0 and not section.continues))
             section.offset = offset
             offset += _align(section.bytes)
         return offset + SECTION_ALIGN
@@ -236,7 +198,7 @@ class Collectives:
         shapes = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
         for end in ends:
             key = self._key(place, section, group, end)
-            shape = (shapes[end], section.tokens, section.channels)
+            shape = (shapes[end], section.order, section.tokens, section.channels)
             if not self._bases.get(key, shape, section.blocks.dtype, section.blocks.device)[1]:
                 return False
         # a sender's base that went without feedback is not what the receivers hold: it cannot serve with it
@@ -244,14 +206,14 @@ class Collectives:
         return self._bases.is_comparable(sender) or not section.treatment.feedback
 
     def _base(self, place, section, group, end, count):
-        """The base tensor [count, N, C] of a residual section, or None where none is kept."""
-        if section.treatment.codec in (None, "identity") or not section.treatment.residual:
+        """The state [count, order, N, C] of a residual section, or None where none is kept."""
+        if section.order == 0:
             return None
-        shape = (count, section.tokens, section.channels)
+        shape = (count, section.order, section.tokens, section.channels)
         return self._bases.get(self._key(place, section, group, end), shape, section.blocks.dtype, section.blocks.device)[0]
 
     def _mark(self, place, section, group, ends):
-        if section.treatment.codec in (None, "identity") or not section.treatment.residual:
+        if section.order == 0:
             return
         for end in ends:
             comparable = section.treatment.feedback or end in ("receive", "peers")
@@ -289,33 +251,3 @@ def _part(base, compact):
 def _room(message, section):
     """The section's bytes [B, bytes] in ``message`` [B, message bytes]."""
     return message[:, section.offset : section.offset + section.bytes]
-
-
-def _encode(section, blocks, room, base):
-    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes], move ``base`` [B, N, C]; returns 0-d bool: NaN or Inf seen."""
-    codec = section.codec
-    if codec is None:
-        room.view(blocks.dtype).copy_(blocks.reshape(blocks.shape[0], -1))
-        if base is None:
-            return torch.zeros((), dtype=torch.bool, device=blocks.device)
-        base.copy_(blocks)
-        return ~torch.isfinite(blocks.sum(dtype=torch.float32))
-    if base is None:
-        return codec.encode(blocks.float(), room)
-    non_finite = codec.encode(torch.sub(blocks.float(), base), room)
-    if section.treatment.feedback:
-        # both ends move the base by the decoded value, through the same code, or their copies would part
-        add_decoded_(base, codec.decode(room, section.tokens, section.channels))
-    else:
-        base.copy_(blocks)
-    return non_finite
-
-
-def _decode(section, room, base):
-    """Values [B, N, C] in the section's dtype from ``room`` [B, bytes]; moves ``base`` where there is one."""
-    codec = section.codec
-    if codec is None:
-        values = room.view(section.blocks.dtype).reshape(room.shape[0], section.tokens, section.channels)
-        return values if base is None else base.copy_(values)
-    decoded = codec.decode(room, section.tokens, section.channels)
-    return decoded.to(section.blocks.dtype) if base is None else add_decoded_(base, decoded)

@@ -11,14 +11,20 @@ from ._contract import CODECS
 
 @dataclass(frozen=True)
 class Treatment:
-    """What happens to one section: ``codec`` is a codec's name, or None to leave the tensor to the framework."""
+    """What happens to one section.
+
+    ``codec`` is a codec's name, or None to leave the tensor to the framework. ``order``: 0 codes the tensor itself, 1
+    its difference to the base, 2 its difference to a prediction from the base and its last change. ``keyframe`` is the
+    codec of keyframes.
+    """
 
     codec: str | None
-    residual: bool
+    order: int
     feedback: bool
+    keyframe: str = "identity"
 
 
-UNTOUCHED = Treatment(None, False, False)
+UNTOUCHED = Treatment(None, 0, False)
 
 
 class Plan:
@@ -55,5 +61,7 @@ def _cell(raw):
     codec = raw["codec"]
     if codec != "off" and codec not in CODECS:
         raise ValueError(f"codec {codec!r} is unknown; there are: {', '.join(CODECS)}")
-    treatment = UNTOUCHED if codec == "off" else Treatment(codec, raw["residualOrder"] == 1, raw["feedback"])
+    treatment = (
+        UNTOUCHED if codec == "off" else Treatment(codec, raw["residualOrder"], raw["feedback"], raw["keyframeCodec"])
+    )
     return tuple(raw["steps"]), tuple(raw["layers"]), frozenset(raw["roles"]), frozenset(raw["collectives"]), treatment

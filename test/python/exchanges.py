@@ -7,15 +7,16 @@ import torch.distributed as dist
 from ranks import world_group
 
 from cfx_shim.base_store import BaseStore
-from cfx_shim.collectives import Collectives, Section
+from cfx_shim.coding import Section
+from cfx_shim.collectives import Collectives
 from cfx_shim.plan import Treatment
 from cfx_shim.progress import Place
 from cfx_shim.telemetry import Telemetry
 
-BINARY = Treatment("binary", True, True)
-INT2 = Treatment("int2", True, True)
-IDENTITY = Treatment("identity", False, True)
-OFF = Treatment(None, False, False)
+BINARY = Treatment("binary", 1, True)
+INT2 = Treatment("int2", 1, True)
+IDENTITY = Treatment("identity", 0, True)
+OFF = Treatment(None, 0, False)
 
 COLLECTIVES = ("all_to_all", "all_gather")
 

@@ -92,6 +92,7 @@ def cell(codec, **changes):
         "codec": codec,
         "residualOrder": 0 if exact else 1,
         "feedback": True,
+        "keyframeCodec": "identity",
         **changes,
     }
 

@@ -82,18 +82,18 @@ def _other_plan_on_rank_1(pipe, session):
 
 def _relative_errors(pipe, session):
     """Record the closed-loop relative error of every compressed send."""
-    from cfx_shim import collectives
+    from cfx_shim import coding
 
-    encode, sums = collectives._encode, {}
+    encode, sums = coding.encode, {}
 
-    def measured(section, blocks, room, base):
-        seen = encode(section, blocks, room, base)
-        if base is not None and not section.keyframe:
+    def measured(section, blocks, room, state):
+        seen = encode(section, blocks, room, state)
+        if state is not None and not section.keyframe:
             total, count = sums.get(section.role, (0.0, 0))
-            sums[section.role] = (total + float((blocks - base).norm() / blocks.norm()), count + 1)
+            sums[section.role] = (total + float((blocks - state[:, 0]).norm() / blocks.norm()), count + 1)
         return seen
 
-    collectives._encode = measured
+    coding.encode = measured
     session.relative_errors = sums
 
 

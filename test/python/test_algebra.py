@@ -50,7 +50,7 @@ def _receive(rank, collective, shape, codec, feedback):
     used = []
     for step in range(STEPS):
         blocks = slowly_varying(rank, step, "k", us.blocks(collective, *shape))
-        (received,) = us.exchange(collective, step, [("k", blocks, Treatment(codec, True, feedback))])
+        (received,) = us.exchange(collective, step, [("k", blocks, Treatment(codec, 1, feedback))])
         used.append(received[1 - rank].flatten().tolist())
     return used
 

@@ -69,7 +69,7 @@ def _session_messages(rank):
     from ranks import world_group
 
     from cfx_shim import channel
-    from cfx_shim.collectives import Section
+    from cfx_shim.coding import Section
     from cfx_shim.session import Session
 
     said = []

@@ -14,6 +14,7 @@ def cell(**changes):
         "codec": "binary",
         "residualOrder": 1,
         "feedback": True,
+        "keyframeCodec": "identity",
         **changes,
     }
 
@@ -43,8 +44,8 @@ def test_the_first_match_wins_and_off_stops_the_search():
 
 def test_residual_order_and_feedback_are_read():
     found = plan(cell(residualOrder=0, feedback=False)).treatment(0, 0, "q", "all_to_all")
-    assert found == Treatment("binary", residual=False, feedback=False)
-    assert plan(cell()).treatment(0, 0, "q", "all_to_all") == Treatment("binary", True, True)
+    assert found == Treatment("binary", order=0, feedback=False)
+    assert plan(cell()).treatment(0, 0, "q", "all_to_all") == Treatment("binary", 1, True)
 
 
 def test_the_same_question_gets_the_same_object_again():

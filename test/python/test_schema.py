@@ -20,6 +20,7 @@ PLAN = {
             "codec": "binary",
             "residualOrder": 1,
             "feedback": True,
+            "keyframeCodec": "identity",
         }
     ],
 }
@@ -76,7 +77,7 @@ def test_a_valid_plan_run_and_messages_fit():
         (["cells"], PLAN["cells"] * 257, "cells: 257 items"),
         (["cells", 0], [], "cells[0]: expected object"),
         (["cells", 0, "codec"], "gzip", "'gzip' is not one of"),
-        (["cells", 0, "residualOrder"], 2, "2 is not one of"),
+        (["cells", 0, "residualOrder"], 3, "3 is not one of"),
         (["cells", 0, "residualOrder"], True, "expected number, found bool"),
         (["cells", 0, "feedback"], 1, "feedback: expected boolean, found int"),
         (["cells", 0, "roles"], ["q", "z"], "roles[1]: 'z'"),

@@ -241,3 +241,29 @@ def test_a_compiled_model_gives_the_right_result_and_its_graph_breaks_are_named(
     coded = farm.run(*U2, PAPER_2BIT, [{}], **compiled)
     assert coded.total("wireBytes") == eager.total("wireBytes")
     assert not coded.compared_bases()[1]
+
+
+PREDICTED = {"residualOrder": 2, "keyframeCodec": "int8"}
+CFX_1BIT = plan(cell("lm2", roles=["o"], **PREDICTED), cell("lm1", **PREDICTED))
+CFX_2BIT = plan(cell("lm2", **PREDICTED))
+
+
+@pytest.mark.parametrize("ours, papers", [(CFX_1BIT, PAPER_1BIT), (CFX_2BIT, PAPER_2BIT)], ids=["1bit", "2bit"])
+def test_our_codecs_err_less_than_the_papers_at_no_more_bytes(farm, ours, papers):
+    generations = [{"steps": 10}]
+    paper = farm.run(*U2, papers, generations, prepare=["relative_errors"])
+    own = farm.run(*U2, ours, generations, prepare=["relative_errors"])
+    assert own.total("wireBytes") <= paper.total("wireBytes")
+    for role, error in paper.reports[0]["relativeErrors"].items():
+        assert own.reports[0]["relativeErrors"][role] < 0.9 * error
+    compared, different = own.compared_bases()
+    assert compared > 0 and not different
+    # a base and its last change
+    assert own.reports[0]["telemetry"]["baseMemoryBytes"] == 2 * paper.reports[0]["telemetry"]["baseMemoryBytes"]
+
+
+def test_prediction_keeps_sender_and_receivers_equal_in_sixteen_bits_and_in_a_ring(farm):
+    for dtype in ("bfloat16", "float16"):
+        outcome = farm.run(4, ["--ring_degree", "4"], CFX_2BIT, [{"steps": 6}], dtype=dtype)
+        compared, different = outcome.compared_bases()
+        assert compared > 0 and not different

@@ -12,7 +12,8 @@ Upstream: torch ``_templated_ring_attention``, ``_create_rotater``, ``_RingRotat
 import torch
 import torch.distributed as dist
 
-from ..collectives import CODABLE, Section
+from ..coding import Section
+from ..collectives import CODABLE
 from .ulysses import describe
 
 

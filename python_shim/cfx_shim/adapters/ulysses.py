@@ -10,7 +10,8 @@ Upstream: xfuser ``usp._combined_qkv_all_to_all``, ``_combined_gqa_qkv_all_to_al
 import torch
 import torch.distributed as dist
 
-from ..collectives import CODABLE, Group, Section
+from ..coding import Section
+from ..collectives import CODABLE, Group
 from ..plan import UNTOUCHED
 
 _INPUT_ROLES = ("q", "k", "v")

@@ -1,0 +1,135 @@
+"""How one section of a message is written and read: raw, coded as it is, or coded against a base.
+
+A residual section keeps a state tensor [B, order, N, C] in the tensor's own dtype: the base, and for order 2 its last
+change. Both ends move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from . import codecs, predictor
+from .base_store import add_decoded_
+from .plan import Treatment
+
+
+@dataclass
+class Section:
+    """One tensor of a message. ``blocks`` [P, N, C] for all_to_all (block p goes to rank p), [1, N, C] for all_gather."""
+
+    role: str
+    blocks: torch.Tensor
+    treatment: Treatment
+    keyframe: bool = False
+    # whether a base was there before this call: only then a keyframe tells how it changes
+    continues: bool = False
+    offset: int = 0
+
+    @property
+    def tokens(self):
+        return self.blocks.shape[1]
+
+    @property
+    def channels(self):
+        return self.blocks.shape[2]
+
+    @property
+    def block_bytes(self):
+        return self.tokens * self.channels * self.blocks.element_size()
+
+    @property
+    def lossy(self):
+        return self.treatment.codec not in (None, "identity")
+
+    @property
+    def order(self):
+        """How many tensors of state are kept: none for exact codecs."""
+        return self.treatment.order if self.lossy else 0
+
+    @property
+    def codec(self):
+        """The codec module of this send, or None where raw bytes travel."""
+        name = self.treatment.keyframe if self.keyframe else self.treatment.codec
+        return None if name in (None, "identity") else codecs.load(name)
+
+    @property
+    def payload_bytes(self):
+        codec = self.codec
+        if codec is None:
+            return self.block_bytes
+        return codec.payload_bytes(self.tokens, self.channels, self.blocks.element_size())
+
+    @property
+    def predicts(self):
+        return self.order == 2 and not self.keyframe
+
+    @property
+    def bytes(self):
+        """The payload and, behind it, the predictor's."""
+        return self.payload_bytes + (self.channels if self.predicts else 0)
+
+
+def encode(section, blocks, room, state):
+    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes] and move ``state``; returns 0-d bool: NaN or Inf was seen."""
+    codec = section.codec
+    if codec is None:
+        room.view(blocks.dtype).copy_(blocks.reshape(blocks.shape[0], -1))
+        if state is None:
+            return torch.zeros((), dtype=torch.bool, device=blocks.device)
+        _start(section, state, blocks)
+        return ~torch.isfinite(blocks.sum(dtype=torch.float32))
+    if state is None:
+        return codec.encode(blocks.float(), room)
+    payload = room[:, : section.payload_bytes]
+    if section.keyframe:
+        non_finite = codec.encode(blocks.float(), payload)
+        _start(section, state, codec.decode(payload, section.tokens, section.channels))
+        return non_finite
+    delta = torch.sub(blocks.float(), state[:, 0])
+    predicted = None
+    if section.predicts:
+        predictor.fit(delta, state[:, 1], room[:, section.payload_bytes :])
+        predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
+        delta.sub_(predicted)
+    non_finite = codec.encode(delta, payload)
+    if section.treatment.feedback:
+        _move(state, codec.decode(payload, section.tokens, section.channels), predicted)
+    else:
+        state[:, 0].copy_(blocks)
+    return non_finite
+
+
+def decode(section, room, state):
+    """Values [B, N, C] in the section's dtype from ``room`` [B, bytes]; moves ``state`` where there is one."""
+    codec = section.codec
+    if codec is None:
+        values = room.view(section.blocks.dtype).reshape(room.shape[0], section.tokens, section.channels)
+        return values if state is None else _start(section, state, values)
+    decoded = codec.decode(room[:, : section.payload_bytes], section.tokens, section.channels)
+    if state is None:
+        return decoded.to(section.blocks.dtype)
+    if section.keyframe:
+        return _start(section, state, decoded)
+    predicted = None
+    if section.predicts:
+        predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
+    return _move(state, decoded, predicted)
+
+
+def _start(section, state, values):
+    """A keyframe: the base becomes ``values``; its last change is known if there was a base before."""
+    if section.order == 2:
+        if section.continues:
+            state[:, 1].copy_(values - state[:, 0])
+        else:
+            state[:, 1].zero_()
+    return state[:, 0].copy_(values)
+
+
+def _move(state, decoded, predicted):
+    """The base changes by what was predicted and what was decoded."""
+    if state.shape[1] == 2:
+        if predicted is not None:
+            decoded.add_(predicted)
+        state[:, 1].copy_(decoded)
+    return add_decoded_(state[:, 0], decoded)
