@@ -107,6 +107,20 @@ describe('two nodes', () => {
     expect(stderr).toContain(`cfx: Nothing was compressed, because of ${problem} above.`);
   };
 
+  test('with the same policy: both compress, as on one node', async () => {
+    const port = await freePort();
+    const options = ['--policy', 'paper-1bit'];
+    const both = await Promise.all([0, 1].map((rank) => scratch.attach(options, node(rank, port))));
+    for (const [rank, { code, stderr, summary }] of both.entries()) {
+      expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+      expect(summary.ranks).toMatchObject([{ rank, worldSize: 2, agreed: true, finished: true }]);
+      expect(compressedCalls(summary)).toBeGreaterThan(0);
+      expect(codes(summary)).toEqual([]);
+      expect(stderr).toContain(`on other nodes: ${1 - rank}\n`);
+    }
+    expect(read(latents)).toBe(oneBit);
+  });
+
   test('with different policies: no rank compresses, and both nodes say why', async () => {
     const port = await freePort();
     const both = await Promise.all([
