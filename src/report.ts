@@ -116,7 +116,12 @@ const rankLines = ({ ranks, worldSize }: Summary): string[] => {
     disagreed.length > 0 ? 'agreed not to compress' : unsettled.length > 0 ? 'agreement not reached' : 'all agreed';
   return [
     `ranks      ${ranks.length} of ${worldSize} attached, ${agreement}`,
-    ...(missing.length > 0 ? [`           never attached: ${shorten(rangesText(missing))}`] : []),
+    // Where all agreed, all are attached: the others report to the cfx of their own node.
+    ...(missing.length > 0
+      ? [
+          `           ${ranks.some(({ agreed }) => agreed) ? 'on other nodes' : 'not heard of here'}: ${shorten(rangesText(missing))}`,
+        ]
+      : []),
     ...(lost.length > 0 ? [`           vanished without a bye: ${shorten(rangesText(lost))}`] : []),
   ];
 };
@@ -126,7 +131,9 @@ export const explainNothing = (summary: Summary): string => {
   const { sites, ranks, fallbacks, policy, steps } = summary;
   if (sites.some(({ compressed }) => compressed > 0)) return '';
   const [fallback] = fallbacks;
-  const allOff = sites.length > 0 && sites.every(({ codec }) => codec === 'off');
+  // Ranks that agreed not to compress count as "off" too: then the policy is not the reason.
+  const refused = fallback && ranks.some(({ agreed }) => agreed === false);
+  const allOff = !refused && sites.length > 0 && sites.every(({ codec }) => codec === 'off');
   if (ranks.length > 0 && (policy === 'off' || allOff)) return `Nothing was compressed: the policy "${policy}" says so.`;
   if (fallback) return `Nothing was compressed, because of ${fallback.code} above.`;
   if (ranks.length === 0)

@@ -125,8 +125,9 @@ test('ranks that are missing, lost or disagree are named', () => {
     summary({ worldSize: 4, ranks: [rank(0, { agreed: false }), rank(2, { agreed: false, finished: false })] }),
   );
   expect(text).toContain('2 of 4 attached, agreed not to compress');
-  expect(text).toContain('never attached: 1, 3');
+  expect(text).toContain('not heard of here: 1, 3');
   expect(text).toContain('vanished without a bye: 2');
+  expect(renderProof(summary({ worldSize: 2, ranks: [rank(1)] }))).toContain('on other nodes: 0');
 });
 
 test('a verify that failed says which bases, one without anything to compare says so', () => {
@@ -146,6 +147,15 @@ test.each<[string, Partial<Summary>, RegExp | '']>([
     'there was a fallback',
     { sites: [], fallbacks: [{ code: 'CFX_FP8_COMMS', reason: 'r', count: 1 }] },
     /because of CFX_FP8_COMMS above/,
+  ],
+  [
+    'the ranks agreed not to compress',
+    {
+      ranks: [rank(0, { agreed: false })],
+      sites: [site({ ...quiet, codec: 'off', keyframes: 0 })],
+      fallbacks: [{ code: 'CFX_PLAN_MISMATCH', reason: 'r', count: 1 }],
+    },
+    /because of CFX_PLAN_MISMATCH above/,
   ],
   ['no rank attached', { sites: [], ranks: [] }, /no rank attached/],
   ['no rank has attached yet', { sites: [], ranks: [], exitCode: null }, /no rank has attached yet/],

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { mistakesOf } from '../../src/validate.js';
 import { codes, FIXTURES, flux, LAUNCH_MS, python, ROOT, Scratch } from './fixtures/runs.js';
 
 jest.setTimeout(LAUNCH_MS);
@@ -17,7 +18,7 @@ interface Place {
   env?: { [name: string]: string | undefined };
 }
 const steer = async (request: { act: string; command: string[] }, { scratch, env = {} }: Place) => {
-  const words = JSON.stringify({ ...request, marks: env.MARKS });
+  const words = JSON.stringify({ ...request, marks: env.MARKS, report: scratch.path('report.json') });
   const { code, stdout, stderr } = await scratch.start([process.execPath, join(FIXTURES, 'steer.mjs'), words], { env }).ended;
   expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
   return JSON.parse(stdout);
@@ -33,6 +34,7 @@ describe('a launch of four generations whose policy changes in the first and tha
     const command = flux({ parallel: ['--ulysses_degree', '2'], steps: 2, latents, more: ['--generations', '4'] });
     try {
       result = await steer({ act: 'steer', command }, { scratch: mine, env: mine.watched({ HOLD: '*:2,*:7' }) });
+      result.report = JSON.parse(readFileSync(mine.path('report.json'), 'utf8'));
       result.left = mine.processes();
       result.finished = existsSync(latents);
     } finally {
@@ -74,6 +76,12 @@ describe('a launch of four generations whose policy changes in the first and tha
     expect(calls('binary', 'keyframes')).toBe(20);
     expect(calls('binary', 'compressed')).toBe(20);
     expect(codes(result.summary)).toEqual([]);
+  });
+
+  test('the report is there, whole, before the launch ends, and again at its end', () => {
+    expect(mistakesOf('summary', result.midway)).toEqual([]);
+    expect(result.midway).toMatchObject({ exitCode: null, epoch: 1, generations: 3 });
+    expect(result.report).toEqual(result.summary);
   });
 
   test('a policy that cannot be has no effect, and the reason comes back', () => {
