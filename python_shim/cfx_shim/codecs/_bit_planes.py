@@ -35,6 +35,25 @@ def unpack_as(packed, tokens: int, channels: int, unset: float, set_: float):
     return torch.from_numpy(values).reshape(packed.shape[0], tokens, -1)[:, :, :channels].contiguous()
 
 
+def pack(bits):
+    """The plane of ``bits`` [B, N, C] bool -> [B, plane_bytes] uint8."""
+    if bits.device.type != "cpu":
+        return pack_reference(bits)
+    return torch.from_numpy(np.packbits(bits.numpy(), axis=-1, bitorder="little")).reshape(bits.shape[0], -1)
+
+
+def look_up(planes, tokens: int, channels: int, values):
+    """``planes``, lowest bit first, each [B, plane_bytes] uint8 -> [B, N, C] float32: ``values`` [2^planes] at the index."""
+    if planes[0].device.type != "cpu":
+        return look_up_reference(planes, tokens, channels, values)
+    index = None
+    for bit, plane in enumerate(planes):
+        rows = plane.numpy().reshape(plane.shape[0], tokens, -1)
+        bits = np.unpackbits(rows, axis=-1, count=channels, bitorder="little")
+        index = bits if index is None else index + (bits << bit)
+    return torch.from_numpy(np.take(np.asarray(values, dtype=np.float32), index))
+
+
 @functools.cache
 def _bytes_as(unset, set_):
     """[256, 8] float32: the eight values that each byte stands for."""
@@ -56,3 +75,9 @@ def unpack_reference(packed, tokens: int, channels: int):
     weights = torch.tensor(_WEIGHTS, dtype=torch.uint8, device=packed.device)
     bits = packed.reshape(packed.shape[0], tokens, -1, 1).bitwise_and(weights) != 0
     return bits.reshape(packed.shape[0], tokens, -1)[:, :, :channels]
+
+
+def look_up_reference(planes, tokens: int, channels: int, values):
+    """See ``look_up``."""
+    index = sum(unpack_reference(plane, tokens, channels).int() << bit for bit, plane in enumerate(planes))
+    return torch.tensor(values, device=index.device)[index]

@@ -8,6 +8,8 @@ Payload of a block of N tokens by C channels: the scales (2·N + C bytes), one b
 ``bits`` - 1 bit planes of the level's index, lowest bit first; each plane N · ceil(C / 8) bytes.
 """
 
+import functools
+
 import torch
 
 from . import _bit_planes, _log_scales
@@ -35,52 +37,52 @@ def payload_bytes(bits: int, tokens: int, channels: int) -> int:
     return _log_scales.scale_bytes(tokens, channels) + bits * _bit_planes.plane_bytes(tokens, channels)
 
 
-def encode(bits: int, x, payload, pack=_bit_planes.pack_at_least):
+def encode(bits: int, x, payload):
     """``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8; returns 0-d bool: NaN or Inf was seen."""
+    return _encode(bits, x, payload, _bit_planes.pack)
+
+
+def encode_reference(bits: int, x, payload):
+    return _encode(bits, x, payload, _bit_planes.pack_reference)
+
+
+def decode(bits: int, payload, tokens: int, channels: int):
+    """float32 [B, N, C]."""
+    planes = _planes(bits, payload, tokens, channels)
+    return _bit_planes.look_up(planes, tokens, channels, _signed_levels(bits)).mul_(
+        _log_scales.read(payload, tokens, channels)
+    )
+
+
+def decode_reference(bits: int, payload, tokens: int, channels: int):
+    planes = _planes(bits, payload, tokens, channels)
+    values = _bit_planes.look_up_reference(planes, tokens, channels, _signed_levels(bits))
+    return values * _log_scales.read(payload, tokens, channels)
+
+
+def _encode(bits, x, payload, pack):
     tokens, channels = x.shape[1:]
     magnitude = x.abs()
     non_finite = _log_scales.write(magnitude, payload)
-    planes = _planes(bits, payload, tokens, channels)
-    planes[0].copy_(pack(x, 0.0))
+    signs, *index = _planes(bits, payload, tokens, channels)
+    signs.copy_(pack(x >= 0))
     if bits > 1:
-        scale = _log_scales.read(payload, tokens, channels)
-        index = torch.zeros_like(x)
-        for threshold in thresholds(bits):
-            index += magnitude >= scale * threshold
-        for plane, room in enumerate(planes[1:]):
-            # bit ``plane`` of the index: what is left of it after the higher bits are taken off
-            room.copy_(pack(torch.remainder(index, 2.0 ** (plane + 1)), 2.0**plane))
+        # over a scale of 0 this is infinite or NaN: whatever its index, it decodes to 0
+        relative = magnitude.div_(_log_scales.read(payload, tokens, channels))
+        reached = [relative >= threshold for threshold in thresholds(bits)]
+        for plane, room in enumerate(index):
+            # the index is how many thresholds were reached; its bit p is the parity of how many multiples of 2^p are in it
+            step = 2**plane
+            room.copy_(pack(functools.reduce(torch.logical_xor, reached[step - 1 :: step])))
     return non_finite
 
 
-def decode(bits: int, payload, tokens: int, channels: int, unpack=_bit_planes.unpack_as):
-    """float32 [B, N, C]."""
-    scale = _log_scales.read(payload, tokens, channels)
-    signs, *rest = _planes(bits, payload, tokens, channels)
-    values = unpack(signs, tokens, channels, -1.0, 1.0)
-    if bits > 1:
-        values.mul_(_levels_at(bits, rest, tokens, channels, unpack))
-    return values.mul_(scale)
-
-
-def _levels_at(bits, planes, tokens, channels, unpack):
-    """The level that the planes of the index name, float32 [B, N, C]."""
-    known = levels(bits)
-    if bits == 2:
-        return unpack(planes[0], tokens, channels, *known)
-    index = sum(unpack(plane, tokens, channels, 0.0, 2.0**bit) for bit, plane in enumerate(planes))
-    return torch.tensor(known, device=index.device)[index.int()]
+@functools.cache
+def _signed_levels(bits):
+    """The value of each index whose lowest bit is the sign's."""
+    return tuple(sign * level for level in levels(bits) for sign in (-1.0, 1.0))
 
 
 def _planes(bits, payload, tokens, channels):
     start, size = _log_scales.scale_bytes(tokens, channels), _bit_planes.plane_bytes(tokens, channels)
     return [payload[:, start + plane * size : start + (plane + 1) * size] for plane in range(bits)]
-
-
-def pack_reference(x, bound):
-    return _bit_planes.pack_reference(x >= bound)
-
-
-def unpack_reference(packed, tokens, channels, unset, set_):
-    bits = _bit_planes.unpack_reference(packed, tokens, channels).float()
-    return bits * set_ + (1 - bits) * unset

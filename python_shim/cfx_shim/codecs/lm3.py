@@ -24,8 +24,8 @@ def decode(payload, tokens: int, channels: int):
 
 
 def encode_reference(x, payload):
-    return _lloyd_max.encode(BITS, x, payload, _lloyd_max.pack_reference)
+    return _lloyd_max.encode_reference(BITS, x, payload)
 
 
 def decode_reference(payload, tokens: int, channels: int):
-    return _lloyd_max.decode(BITS, payload, tokens, channels, _lloyd_max.unpack_reference)
+    return _lloyd_max.decode_reference(BITS, payload, tokens, channels)
