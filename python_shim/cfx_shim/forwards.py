@@ -6,15 +6,20 @@ hooked from outside, so that nothing of ours is traced.
 """
 
 import sys
+import weakref
 
 import torch
+
+# stands for the place of attention calls that no module makes
+_NO_MODEL = object()
 
 
 class Forwards:
     def __init__(self, progress, telemetry):
         self._progress = progress
         self._telemetry = telemetry
-        self._labels = {}
+        # weak: a model that its owner lets go of must not stay in memory for its label
+        self._labels = weakref.WeakKeyDictionary()
         self._names = {}
         self._first = None
 
@@ -25,21 +30,18 @@ class Forwards:
         module, compiled = _outermost_model(sys._getframe(1))
         if self._progress.in_forward and module is self._first:
             return
-        if id(module) not in self._labels:
-            self._adopt(module, compiled)
         self._first = module
-        self._progress.forward_begin(self._labels[id(module)][0])
+        known = "model" if module is _NO_MODEL else self._labels.get(module)
+        self._progress.forward_begin(known or self._adopt(module, compiled))
 
     def _adopt(self, module, compiled):
-        name = type(getattr(module, "_orig_mod", module)).__name__ if module is not None else "model"
+        """Label and hook ``module``; returns the label."""
+        name = type(getattr(module, "_orig_mod", module)).__name__
         self._names[name] = self._names.get(name, 0) + 1
         label = name if self._names[name] == 1 else f"{name}#{self._names[name]}"
-        # the module is kept alive with its label, or another could come to live at the same id
-        self._labels[id(module)] = (label, module)
+        self._labels[module] = label
         if compiled:
             self._telemetry.note(f"{label} is compiled: each compressed exchange is a graph break")
-        if module is None:
-            return
 
         def begin():
             self._first = None
@@ -56,17 +58,18 @@ class Forwards:
                     self._progress.forward_end()
 
             module._compiled_call_impl = call
-            return
-        module.register_forward_pre_hook(lambda *_: begin(), prepend=True)
-        module.register_forward_hook(lambda *_: self._progress.forward_end())
+        else:
+            module.register_forward_pre_hook(lambda *_: begin(), prepend=True)
+            module.register_forward_hook(lambda *_: self._progress.forward_end())
+        return label
 
 
 def _outermost_model(frame):
-    """(module, compiled): the outermost diffusers model on the stack, else the outermost module, else None.
+    """(module, compiled): the outermost diffusers model on the stack, else the outermost module, else ``_NO_MODEL``.
 
     ``compiled``: torch.compile's code stands between it and us.
     """
-    outermost = model = None
+    outermost, model = _NO_MODEL, None
     compiled = False
     while frame is not None:
         if frame.f_code.co_name.startswith(("compile_wrapper", "torch_dynamo_resume_in")):

@@ -1,5 +1,8 @@
 """Which transformer an attention call belongs to, found from the stack."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -170,3 +173,20 @@ def test_a_compiled_model_is_found_named_and_noted(world, in_place):
         world.step()
     assert world.seen() == [("Transformer", step, 0, layer) for step in range(3) for layer in range(2)]
     assert world.notes() == ["Transformer is compiled: each compressed exchange is a graph break"]
+
+
+def test_a_model_that_its_owner_lets_go_of_is_freed():
+    progress = Progress(lambda *_: None, lambda *_: None, lambda *_: None)
+    forwards = Forwards(progress, Telemetry())
+
+    class Block(torch.nn.Module):
+        def forward(self):
+            forwards.ensure()
+
+    model = Block()
+    for _ in range(2):  # the second forward goes through the hooks
+        model()
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
