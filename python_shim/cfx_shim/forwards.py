@@ -74,7 +74,7 @@ def _outermost_model(frame):
     while frame is not None:
         if frame.f_code.co_name.startswith(("compile_wrapper", "torch_dynamo_resume_in")):
             compiled = True
-        owner = frame.f_locals.get("self")
+        owner = _self_of(frame)
         if isinstance(owner, torch.nn.Module):
             outermost = owner
             inner = getattr(owner, "_orig_mod", owner)
@@ -82,3 +82,13 @@ def _outermost_model(frame):
                 model = owner
         frame = frame.f_back
     return (model if model is not None else outermost), compiled
+
+
+def _self_of(frame):
+    """``self`` of a method's frame, else None.
+
+    Other frames are not looked into: up to Python 3.12 a frame keeps what it was asked for, and all it names with it,
+    until it ends or is asked again.
+    """
+    code = frame.f_code
+    return frame.f_locals.get("self") if code.co_argcount and code.co_varnames[0] == "self" else None
