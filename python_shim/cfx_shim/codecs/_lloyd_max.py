@@ -33,56 +33,50 @@ def thresholds(bits: int):
     return tuple((low + high) / 2 for low, high in zip(known, known[1:]))
 
 
-def payload_bytes(bits: int, tokens: int, channels: int) -> int:
-    return _log_scales.scale_bytes(tokens, channels) + bits * _bit_planes.plane_bytes(tokens, channels)
+class LloydMax:
+    """The codec of ``bits`` bits an element; its methods are what ``codecs`` asks of a codec's module."""
 
+    def __init__(self, bits: int):
+        self._bits = bits
+        self._thresholds = thresholds(bits)
+        # of each index whose lowest bit is the sign's
+        self._signed_levels = tuple(sign * level for level in levels(bits) for sign in (-1.0, 1.0))
 
-def encode(bits: int, x, payload):
-    """``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8; returns 0-d bool: NaN or Inf was seen."""
-    return _encode(bits, x, payload, _bit_planes.pack)
+    def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
+        return _log_scales.scale_bytes(tokens, channels) + self._bits * _bit_planes.plane_bytes(tokens, channels)
 
+    def encode(self, x, payload):
+        return self._encode(x, payload, _bit_planes.pack)
 
-def encode_reference(bits: int, x, payload):
-    return _encode(bits, x, payload, _bit_planes.pack_reference)
+    def encode_reference(self, x, payload):
+        return self._encode(x, payload, _bit_planes.pack_reference)
 
+    def decode(self, payload, tokens: int, channels: int):
+        return self._decode(payload, tokens, channels, _bit_planes.look_up)
 
-def decode(bits: int, payload, tokens: int, channels: int):
-    """float32 [B, N, C]."""
-    planes = _planes(bits, payload, tokens, channels)
-    return _bit_planes.look_up(planes, tokens, channels, _signed_levels(bits)).mul_(
-        _log_scales.read(payload, tokens, channels)
-    )
+    def decode_reference(self, payload, tokens: int, channels: int):
+        return self._decode(payload, tokens, channels, _bit_planes.look_up_reference)
 
-
-def decode_reference(bits: int, payload, tokens: int, channels: int):
-    planes = _planes(bits, payload, tokens, channels)
-    values = _bit_planes.look_up_reference(planes, tokens, channels, _signed_levels(bits))
-    return values * _log_scales.read(payload, tokens, channels)
-
-
-def _encode(bits, x, payload, pack):
-    tokens, channels = x.shape[1:]
-    magnitude = x.abs()
-    non_finite = _log_scales.write(magnitude, payload)
-    signs, *index = _planes(bits, payload, tokens, channels)
-    signs.copy_(pack(x >= 0))
-    if bits > 1:
-        # over a scale of 0 this is infinite or NaN: whatever its index, it decodes to 0
-        relative = magnitude.div_(_log_scales.read(payload, tokens, channels))
-        reached = [relative >= threshold for threshold in thresholds(bits)]
+    def _encode(self, x, payload, pack):
+        tokens, channels = x.shape[1:]
+        magnitude = x.abs()
+        non_finite = _log_scales.write(magnitude, payload)
+        signs, *index = self._planes(payload, tokens, channels)
+        signs.copy_(pack(x >= 0))
+        if index:
+            # over a scale of 0 this is infinite or NaN: whatever its index, it decodes to 0
+            relative = magnitude.div_(_log_scales.read(payload, tokens, channels))
+            reached = [relative >= threshold for threshold in self._thresholds]
         for plane, room in enumerate(index):
             # the index is how many thresholds were reached; its bit p is the parity of how many multiples of 2^p are in it
             step = 2**plane
             room.copy_(pack(functools.reduce(torch.logical_xor, reached[step - 1 :: step])))
-    return non_finite
+        return non_finite
 
+    def _decode(self, payload, tokens, channels, look_up):
+        values = look_up(self._planes(payload, tokens, channels), tokens, channels, self._signed_levels)
+        return values.mul_(_log_scales.read(payload, tokens, channels))
 
-@functools.cache
-def _signed_levels(bits):
-    """The value of each index whose lowest bit is the sign's."""
-    return tuple(sign * level for level in levels(bits) for sign in (-1.0, 1.0))
-
-
-def _planes(bits, payload, tokens, channels):
-    start, size = _log_scales.scale_bytes(tokens, channels), _bit_planes.plane_bytes(tokens, channels)
-    return [payload[:, start + plane * size : start + (plane + 1) * size] for plane in range(bits)]
+    def _planes(self, payload, tokens, channels):
+        start, size = _log_scales.scale_bytes(tokens, channels), _bit_planes.plane_bytes(tokens, channels)
+        return [payload[:, start + plane * size : start + (plane + 1) * size] for plane in range(self._bits)]
