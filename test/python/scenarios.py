@@ -80,6 +80,13 @@ def _other_plan_on_rank_1(pipe, session):
         session.use_plan({"planId": "1" * 16, "policy": "off", "warmupSteps": 1, "cells": []})
 
 
+def _head_balance(pipe, session):
+    """What --use_spargeattn_head_balance sets; xDiT itself ignores it with an attention that is not sparse."""
+    from xfuser.core.distributed import get_runtime_state
+
+    get_runtime_state().runtime_config.use_spargeattn_head_balance = True
+
+
 def _relative_errors(pipe, session):
     """Record the closed-loop relative error of every compressed send."""
     from cfx_shim import coding
@@ -103,6 +110,7 @@ CHANGES = {
     "nan": _nan,
     "compile": _compile,
     "other_plan_on_rank_1": _other_plan_on_rank_1,
+    "head_balance": _head_balance,
     "relative_errors": _relative_errors,
 }
 

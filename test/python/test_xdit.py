@@ -1,9 +1,11 @@
 """Unmodified xDiT on forked gloo ranks, with a trained FLUX model: what is compressed, and that nothing else changes."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from cfx_shim.adapters.xdit import XDiT
 from farming import IDENTITY, OFF, PAPER_1BIT, PAPER_2BIT, Farm, cell, plan
 
 U2 = (2, ["--ulysses_degree", "2"])
@@ -190,6 +192,26 @@ def test_ranks_with_different_plans_all_run_uncompressed(farm, reference):
     for rank in range(2):
         assert outcome.fallbacks(rank) == ["CFX_PLAN_MISMATCH"]
         assert outcome.total("compressed", rank) == 0
+
+
+def test_head_balancing_that_only_the_running_job_shows_is_refused_by_all(farm, reference):
+    outcome = farm.run(*U2, PAPER_1BIT, [{}], prepare=["head_balance"])
+    assert same(reference(U2), outcome.tensors)
+    for rank in range(2):
+        assert outcome.fallbacks(rank) == ["CFX_HEAD_BALANCE"]
+        assert outcome.total("compressed", rank) == 0
+
+
+def test_fp8_comms_of_a_stub_runtime_state_are_a_problem():
+    """xDiT's own fp8 exchange needs attention kernels of a GPU that this machine cannot have."""
+    problems = []
+    adapter = XDiT(SimpleNamespace())
+    state = SimpleNamespace(runtime_config=SimpleNamespace(use_spargeattn_head_balance=False), fp8_comms=object())
+    adapter._usp = SimpleNamespace(get_runtime_state=lambda: state)
+    adapter.check(SimpleNamespace(problem=lambda code, reason: problems.append(code)))
+    state.fp8_comms = None
+    adapter.check(SimpleNamespace(problem=lambda code, reason: problems.append(code)))
+    assert problems == ["CFX_FP8_COMMS"]
 
 
 def test_a_new_plan_waits_until_every_rank_has_it(farm):
