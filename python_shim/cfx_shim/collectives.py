@@ -86,13 +86,7 @@ class Collectives:
         results = []
         for section in sections:
             base = self._base(place, section, group, "receive", group.size - 1)
-            received = [section.blocks[group.rank]]
-            parts = {}
-            for blocks, compact in group.peer_slices():
-                values = coding.decode(section, _room(receive[blocks], section), _part(base, compact))
-                parts.update(zip(range(blocks.start, blocks.stop), values))
-            parts[group.rank] = received[0]
-            results.append([parts[rank] for rank in range(group.size)])
+            results.append(_read(section, group, receive, base, section.blocks[group.rank]))
             self._mark(place, section, group, ("send", "receive"))
         return results
 
@@ -122,11 +116,7 @@ class Collectives:
             results = []
             for section in sections:
                 base = self._base(place, section, group, "peers", group.size - 1)
-                parts = {group.rank: section.blocks[0]}
-                for blocks, compact in group.peer_slices():
-                    values = coding.decode(section, _room(receive[blocks], section), _part(base, compact))
-                    parts.update(zip(range(blocks.start, blocks.stop), values))
-                results.append([parts[rank] for rank in range(group.size)])
+                results.append(_read(section, group, receive, base, section.blocks[0]))
                 self._mark(place, section, group, ("own", "peers"))
             return results
 
@@ -242,6 +232,15 @@ class Collectives:
 
 def _site(place):
     return f"{place.transformer}.{place.layer}"
+
+
+def _read(section, group, receive, base, own):
+    """The section's blocks [N, C] by source rank, out of ``receive`` [P, message bytes]; ours is ``own``, as it was."""
+    blocks = {group.rank: own}
+    for peers, compact in group.peer_slices():
+        values = coding.decode(section, _room(receive[peers], section), _part(base, compact))
+        blocks.update(zip(range(peers.start, peers.stop), values))
+    return [blocks[rank] for rank in range(group.size)]
 
 
 def _part(base, compact):
