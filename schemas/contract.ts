@@ -15,16 +15,17 @@ const COUNT = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 const isObject = (value: unknown): value is Schema => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
- * Two rewrites: `number` means a count unless its type carries `@fraction`; a union of messages becomes
- * `oneOf` with a discriminator, for which validators report one mistake and not one for each member.
+ * Two rewrites: `number` means a count unless its type, or a list or table around it, carries `@fraction`; a union of
+ * messages becomes `oneOf` with a discriminator, for which validators report one mistake and not one for each member.
  */
-function refine(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(refine);
+function refine(value: unknown, inFractions = false): unknown {
+  if (Array.isArray(value)) return value.map((item) => refine(item, inFractions));
   if (!isObject(value)) return value;
   const { fraction, ...schema } = value;
-  const refined: Schema = Object.fromEntries(Object.entries(schema).map(([key, item]) => [key, refine(item)]));
+  const real = inFractions || fraction !== undefined;
+  const refined: Schema = Object.fromEntries(Object.entries(schema).map(([key, item]) => [key, refine(item, real)]));
   const types = [refined.type].flat();
-  if (types.includes('number') && fraction === undefined && refined.enum === undefined) {
+  if (types.includes('number') && !real && refined.enum === undefined) {
     const counted = types.map((type) => (type === 'number' ? 'integer' : type));
     return { ...refined, type: counted.length === 1 ? counted[0] : counted, ...COUNT, ...pick(refined, 'minimum', 'maximum') };
   }
@@ -44,7 +45,7 @@ const json = (schema: unknown) => `${JSON.stringify(schema, null, 2)}\n`;
 /** Every generated file of the package at `root`. */
 export function renderAll(root: string): { [path: string]: string } {
   const program = TJS.getProgramFromFiles(
-    ['config', 'policy', 'protocol', 'summary'].map((name) => join(root, 'src', `${name}.ts`)),
+    ['config', 'policy', 'protocol', 'summary', 'evaluation'].map((name) => join(root, 'src', `${name}.ts`)),
     // Under nodenext the generator would name definitions by absolute path.
     { module: 'esnext', moduleResolution: 'bundler', target: 'es2022', strict: true, skipLibCheck: true, types: ['node'] },
     root,
@@ -71,6 +72,7 @@ export function renderAll(root: string): { [path: string]: string } {
     'schemas/policy.schema.json': json(one('Policy', 'cfx policy')),
     'schemas/plan.schema.json': json(one('Plan', 'cfx plan')),
     'schemas/summary.schema.json': json(one('Summary', 'cfx summary of a run')),
+    'schemas/evaluation.schema.json': json(one('Evaluation', 'cfx evaluation of policies')),
     'schemas/messages.schema.json': json({ $schema, title: 'cfx messages and connection file', definitions }),
     'python_shim/cfx_shim/_contract.py': renderPython(
       JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,

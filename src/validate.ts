@@ -14,7 +14,7 @@ export interface Mistake {
   expected: string;
 }
 
-type SchemaName = 'config' | 'policy' | 'plan' | 'messages' | 'summary';
+type SchemaName = 'config' | 'policy' | 'plan' | 'messages' | 'summary' | 'evaluation';
 
 const OPTIONS = { verbose: true, discriminator: true, allowUnionTypes: true };
 /** A user wants to see all mistakes; a peer gets no work beyond its first. */
@@ -111,7 +111,7 @@ function mistakesIn(errors: ErrorObject[]): Mistake[] {
     });
 }
 
-export function mistakesOf(schema: 'config' | 'policy' | 'plan' | 'summary', value: unknown): Mistake[] {
+export function mistakesOf(schema: Exclude<SchemaName, 'messages'>, value: unknown): Mistake[] {
   const validate = validator(schema);
   return validate(value) ? [] : mistakesIn(validate.errors ?? []);
 }

@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from '../src/package.js';
 
 /** No node: module but node:crypto, no clock, no npm package, and no value from a file that is not pure. */
 const PURE =
-  'adapter codec detect errors nearest patches plan planlist predict preset protocol range report summary telemetry verification';
+  'adapter codec detect errors evaluation nearest observe patches plan planlist predict preset protocol range report summary telemetry verification';
 
 /** Each dependency and each dangerous module has its owners. */
 const OWNERS: { [specifier: string]: string } = {
@@ -36,7 +36,8 @@ const USERS: { [file: string]: RegExp } = {
 const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
-  'channel base_store telemetry predictor',
+  'channel base_store telemetry predictor measures',
+  'observe',
   'coding',
   'collectives',
   'adapters/*',
@@ -48,8 +49,11 @@ const SIBLINGS = /^adapters\/|^codecs\/_/;
 
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
-  torch: /^(codecs\/|adapters\/|base_store|predictor|coding|collectives|forwards|session)/,
-  numpy: /^codecs\//,
+  torch: /^(codecs\/|adapters\/|base_store|predictor|measures|observe|coding|collectives|forwards|session)/,
+  numpy: /^(codecs\/|observe$)/,
+  // what a diffusers pipeline brings along; needed only where a run is observed
+  safetensors: /^observe$/,
+  PIL: /^observe$/,
   zmq: /^channel$/,
   msgpack: /^channel$/,
   xfuser: /^adapters\//,
