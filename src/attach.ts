@@ -12,6 +12,7 @@ import { CfxError } from './errors.js';
 import { AttachHandle } from './handle.js';
 import type { Stdio } from './launch.js';
 import { launch } from './launch.js';
+import type { Observe } from './observe.js';
 import { compilePlan } from './plan.js';
 import type { Policy } from './policy.js';
 import { loadPolicy } from './policy.js';
@@ -38,6 +39,8 @@ export interface AttachOptions {
   refusal?: { code: ErrorCode; reason: string; fix?: string } | null;
   /** A folder with pyzmq and msgpack, for an environment without them. */
   sidePath?: string;
+  /** What ranks keep of the run, for evaluations. */
+  observe?: Observe | null;
   agreeTimeoutSeconds?: number;
   helloTimeoutSeconds?: number;
   /** Takes problems as they are met, one line each, every distinct one once. */

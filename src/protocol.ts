@@ -7,6 +7,7 @@
 import type { Collective, SentRole } from './adapter.js';
 import type { CodecName } from './codec.js';
 import type { ErrorCode } from './errors.js';
+import type { Observe } from './observe.js';
 import type { Plan } from './plan.js';
 
 export const PROTOCOL_VERSION = 1;
@@ -156,5 +157,7 @@ export interface Run {
   agreeTimeoutSeconds: number;
   /** Found before the launch (unsupported version, fp8 comms, …): no rank compresses, for this reason. */
   refusal: { code: ErrorCode; reason: string } | null;
+  /** What ranks keep of the run; null: nothing. */
+  observe: Observe | null;
   plan: Plan;
 }

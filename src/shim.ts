@@ -54,6 +54,7 @@ export interface RunOptions {
   verify?: boolean;
   agreeTimeoutSeconds?: number;
   refusal?: Run['refusal'];
+  observe?: Run['observe'];
 }
 
 /** The connection file's content, with a fresh secret. */
@@ -70,6 +71,7 @@ export const composeRun = (options: RunOptions): Run => ({
   verify: options.verify ?? false,
   agreeTimeoutSeconds: options.agreeTimeoutSeconds ?? 60,
   refusal: options.refusal ? { code: options.refusal.code, reason: options.refusal.reason } : null,
+  observe: options.observe ?? null,
   plan: options.plan,
 });
 

@@ -81,6 +81,7 @@ const run: Run = {
   verify: false,
   agreeTimeoutSeconds: 0.5,
   refusal: null,
+  observe: null,
   plan,
 };
 

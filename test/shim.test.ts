@@ -25,6 +25,7 @@ test('a run is complete, valid by its schema and has a secret of its own', () =>
     strict: false,
     verify: false,
     refusal: null,
+    observe: null,
     plan: PLAN,
     adapters: ['xdit'],
   });

@@ -10,7 +10,7 @@ SECTION_ALIGN = 16
 TORCH_SINCE = "2.6"
 ROLES = ("q", "k", "v", "o")
 COLLECTIVES = ("all_to_all", "all_gather")
-CODECS = ("identity", "binary", "int2", "lm1", "lm2", "lm3", "lm4", "int8")
+CODECS = ("identity", "stale", "binary", "int2", "lm1", "lm2", "lm3", "lm4", "int8")
 ADAPTERS = {"xdit": {"distribution": "xfuser", "since": "0.7", "before": "0.8"}}
 ERRORS = {
     "CFX_USAGE": 64,
@@ -62,6 +62,45 @@ _ErrorCode = {
     "type": "string",
 }
 _Role = {"enum": ("k", "o", "q", "v"), "type": "string"}
+_Recording = {
+    "type": "object",
+    "properties": {
+        "roles": {"type": "array", "items": _Role},
+        "layers": {
+            "type": "array",
+            "items": (
+                {"type": "integer", "minimum": 0, "maximum": 9007199254740991},
+                {"type": ("null", "integer"), "minimum": 0, "maximum": 9007199254740991},
+            ),
+            "minItems": 2,
+            "maxItems": 2,
+        },
+        "steps": {
+            "type": "array",
+            "items": (
+                {"type": "integer", "minimum": 0, "maximum": 9007199254740991},
+                {"type": ("null", "integer"), "minimum": 0, "maximum": 9007199254740991},
+            ),
+            "minItems": 2,
+            "maxItems": 2,
+        },
+        "tokenStride": {"minimum": 1, "type": "integer", "maximum": 9007199254740991},
+    },
+    "additionalProperties": False,
+    "required": ("layers", "roles", "steps", "tokenStride"),
+}
+_Observe = {
+    "type": "object",
+    "properties": {
+        "folder": {"type": "string"},
+        "firstSample": {"type": "integer", "minimum": 0, "maximum": 9007199254740991},
+        "outputs": {"type": "boolean"},
+        "measureSamples": {"type": "integer", "minimum": 0, "maximum": 9007199254740991},
+        "record": {"anyOf": (_Recording, {"type": "null"})},
+    },
+    "additionalProperties": False,
+    "required": ("firstSample", "folder", "measureSamples", "outputs", "record"),
+}
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
 _KeyframeCodec = {"enum": ("identity", "int8"), "type": "string"}
 _Cell = {
@@ -88,7 +127,7 @@ _Cell = {
         "roles": {"type": "array", "items": _Role},
         "collectives": {"type": "array", "items": _Collective},
         "codec": {
-            "enum": ("binary", "identity", "int2", "int8", "lm1", "lm2", "lm3", "lm4", "off"),
+            "enum": ("binary", "identity", "int2", "int8", "lm1", "lm2", "lm3", "lm4", "off", "stale"),
             "type": "string",
         },
         "residualOrder": {"enum": (0, 1, 2), "type": "number"},
@@ -143,6 +182,7 @@ _Run = {
                 {"type": "null"},
             ),
         },
+        "observe": {"anyOf": (_Observe, {"type": "null"})},
         "plan": _Plan,
     },
     "additionalProperties": False,
@@ -151,6 +191,7 @@ _Run = {
         "agreeTimeoutSeconds",
         "device",
         "endpoint",
+        "observe",
         "plan",
         "protocol",
         "refusal",

@@ -60,6 +60,8 @@ class Collectives:
         self._flags = {}
         self._settled = {}
         self.warmup_steps = 1
+        # looks at what is sent, where a run is observed
+        self.observer = None
 
     # the two collectives
 
@@ -80,6 +82,7 @@ class Collectives:
                 seen = coding.encode(section, section.blocks[blocks], _room(send[blocks], section), _part(base, compact))
                 flag = seen if flag is None else flag | seen
         send[:, -SECTION_ALIGN] = flag
+        self._show(place, sections, group, "all_to_all", send)
         dist.all_to_all_single(receive, send, group=group.handle)
         self._collect_flags(group, receive)
         self._count(place, sections, group, "all_to_all")
@@ -106,6 +109,7 @@ class Collectives:
             seen = coding.encode(section, section.blocks, _room(send, section), base)
             flag = seen if flag is None else flag | seen
         send[:, -SECTION_ALIGN] = flag
+        self._show(place, sections, group, "all_gather", send)
         work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
         self._count(place, sections, group, "all_gather")
 
@@ -121,6 +125,19 @@ class Collectives:
             return results
 
         return finish
+
+    def _show(self, place, sections, group, collective, sent):
+        """Let the observer see each send, beside what a receiver of our own makes of the same bytes."""
+        if self.observer is None or not self.observer.looks():
+            return
+        slices = [(slice(0, 1), slice(0, 1))] if collective == "all_gather" else group.peer_slices()
+        for section in sections:
+            state = self._base(place, section, group, "observed", 1 if collective == "all_gather" else group.size - 1)
+            received = [
+                coding.decode(section, _room(sent[blocks], section), _part(state, compact)) for blocks, compact in slices
+            ]
+            exact = torch.cat([section.blocks[blocks] for blocks, _ in slices])
+            self.observer.sent(place, section, collective, exact, torch.cat(received))
 
     def count_untouched(self, place: Place, role: str, collective: str, raw_bytes: int):
         """A tensor that the framework sent itself: raw bytes = wire bytes."""

@@ -13,12 +13,15 @@ import uuid
 from . import schema
 from ._contract import PROTOCOL_VERSION, SCHEMAS, VERSION
 from .agreement import Agreement, Verdict
+from .observe import Observer
 from .patching import Patches
-from .plan import Plan
+from .plan import UNTOUCHED, Plan, Treatment
 from .progress import Progress
 from .telemetry import Telemetry
 
 _TELEMETRY_SECONDS = 0.25
+# what an exchange gets that the plan leaves alone, where it is looked at: the same values, through our hands
+_LOOKED_AT = Treatment("identity", 0, False)
 
 
 class Session:
@@ -41,6 +44,7 @@ class Session:
         self._last_sent = 0.0
         self._warned = set()
         self.bases = self.collectives = self.forwards = None
+        self.observer = Observer(run["observe"], self._identify, self.telemetry.bytes_sent) if run["observe"] else None
         if run["refusal"]:
             self.problem(run["refusal"]["code"], run["refusal"]["reason"])
 
@@ -78,6 +82,7 @@ class Session:
         if self.collectives is None:
             self.bases = BaseStore()
             self.collectives = Collectives(self.bases, self.telemetry)
+            self.collectives.observer = self.observer
             self.forwards = Forwards(self.progress, self.telemetry)
         else:
             self.collectives.forget_group_state()
@@ -134,6 +139,8 @@ class Session:
 
     def enter(self) -> bool:
         """At the first collective of an attention call: say where we are. True if this rank may compress."""
+        if self.forwards is None:
+            return False  # this rank could not join: the others see that and go on uncompressed too
         self.forwards.ensure()
         self.progress.attention_begin()
         if self._verdict is None:
@@ -141,6 +148,16 @@ class Session:
         if self._verdict.agreed and self._generation_agreed != self.progress.generation:
             self._agree_on_epoch()
         return self._verdict.agreed
+
+    def treatment(self, place, role: str, collective: str) -> Treatment:
+        """What the plan in force says of one tensor of an exchange."""
+        found = self.plan.treatment(place.step, place.layer, role, collective)
+        return _LOOKED_AT if found is UNTOUCHED and self.observer is not None and self.observer.looks() else found
+
+    def count_untouched(self, place, role: str, collective: str, raw_bytes: int):
+        """A tensor of an exchange that the framework sends itself."""
+        if self.collectives is not None:
+            self.collectives.count_untouched(place, role, collective, raw_bytes)
 
     @property
     def agreed(self) -> bool:
@@ -256,6 +273,11 @@ class Session:
     def _send(self, message):
         if self._channel is not None:
             self._channel.send(message)
+
+    def _identify(self):
+        import torch.distributed as dist
+
+        return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
     def _flush(self):
         if self._channel is not None:

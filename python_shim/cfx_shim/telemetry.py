@@ -30,6 +30,11 @@ class Telemetry:
             found = self._sites[key] = Counters()
         return found
 
+    def bytes_sent(self):
+        """(raw, wire) bytes of all sites since the process started."""
+        counters = self._sites.values()
+        return sum(each.raw_bytes for each in counters), sum(each.wire_bytes for each in counters)
+
     def fallback(self, code: str, reason: str):
         self._fallbacks[code, reason] = self._fallbacks.get((code, reason), 0) + 1
 

@@ -40,6 +40,7 @@ def _boot(folder):
         "verify": False,
         "agreeTimeoutSeconds": 60,
         "refusal": None,
+        "observe": None,
         "plan": empty,
     }
     return boot.start(folder, run)

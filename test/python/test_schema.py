@@ -37,6 +37,7 @@ RUN = {
     "verify": False,
     "agreeTimeoutSeconds": 0.5,
     "refusal": {"code": "CFX_FP8_COMMS", "reason": "because"},
+    "observe": None,
     "plan": PLAN,
 }
 

@@ -47,7 +47,7 @@ class RingExchange:
                 return original(group, seq_dim, method)
             shapes, self._shapes = self._shapes, None
             session, place = self._session, self._session.progress.place()
-            treatments = [session.plan.treatment(place.step, place.layer, role, "all_gather") for role in "kv"]
+            treatments = [session.treatment(place, role, "all_gather") for role in "kv"]
             described = describe(group, self._groups)
             if not session.agreed or not any(treatment.codec for treatment in treatments):
                 return _CountingRotater(original(group, seq_dim, method), session, place, described, shapes)
@@ -70,7 +70,7 @@ class _CountingRotater:
         if self._shapes is not None:
             for role, shape in zip("kv", self._shapes):
                 raw_bytes = shape.numel() * buffer.element_size() * (self._group.size - 1)
-                self._session.collectives.count_untouched(self._place, role, "all_gather", raw_bytes)
+                self._session.count_untouched(self._place, role, "all_gather", raw_bytes)
             self._shapes = None
         return self._rotater.exchange_buffers(buffer)
 

@@ -72,7 +72,7 @@ class UlyssesExchange:
         if not session.agreed or not any(treatment.codec for treatment in treatments):
             for role, tensor in named:
                 raw_bytes = tensor.numel() * tensor.element_size() // group.size * (group.size - 1)
-                session.collectives.count_untouched(place, role, "all_to_all", raw_bytes)
+                session.count_untouched(place, role, "all_to_all", raw_bytes)
             return run_original()
         scatter, gather = layout
         sections = [
@@ -84,7 +84,7 @@ class UlyssesExchange:
     def _treatment(self, place, role, tensor):
         if role == "x" or tensor.dtype not in CODABLE:
             return UNTOUCHED
-        return self._session.plan.treatment(place.step, place.layer, role, "all_to_all")
+        return self._session.treatment(place, role, "all_to_all")
 
     def _group(self):
         return describe(self._find_group(), self._groups)
