@@ -14,8 +14,10 @@ export interface BlockShape {
 export interface CodecFacts {
   /** Payload size in bytes for one N × C block, scales included. */
   payloadBytes: (shape: BlockShape) => number;
-  /** Lossy codecs may code a residual against a base; exact ones never need one. */
+  /** Lossy codecs may code a residual against a base; exact ones send the tensor itself. */
   exact: boolean;
+  /** What is sent serves from the next step on, and the base until then. */
+  delayed?: true;
   source: string;
 }
 
@@ -36,6 +38,12 @@ export const CODECS = {
     payloadBytes: ({ tokens, channels, itemBytes }: BlockShape) => tokens * channels * itemBytes,
     exact: true,
     source: 'the tensor itself, in its own dtype',
+  },
+  stale: {
+    payloadBytes: ({ tokens, channels, itemBytes }: BlockShape) => tokens * channels * itemBytes,
+    exact: true,
+    delayed: true,
+    source: 'DistriFusion: the tensor itself, used one step late',
   },
   binary: {
     payloadBytes: (shape: BlockShape) => scalesBytes(shape) + bitPlaneBytes(shape),
@@ -59,6 +67,17 @@ export const CODECS = {
 } satisfies Record<string, CodecFacts>;
 
 export type CodecName = keyof typeof CODECS;
+
+/** Whether what receivers use differs from what was sent; only then are there keyframes. */
+export const isLossy = (name: CodecName): boolean => {
+  const { exact, delayed }: CodecFacts = CODECS[name];
+  return !exact || delayed === true;
+};
+
+/** How many tensors of state each end of a site keeps: the base, and for residual order 2 its last change. */
+export const stateTensors = (name: CodecName, residualOrder: 0 | 1 | 2): number =>
+  CODECS[name].exact ? Number(isLossy(name)) : residualOrder;
+
 /** What a keyframe can be sent in. */
 export type KeyframeCodec = 'identity' | 'int8';
 

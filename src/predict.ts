@@ -5,7 +5,7 @@
  */
 import type { Collective, Role } from './adapter.js';
 import type { BlockShape, CodecName } from './codec.js';
-import { alignSection, CODECS, predictorBytes, SECTION_ALIGN } from './codec.js';
+import { alignSection, CODECS, isLossy, predictorBytes, SECTION_ALIGN, stateTensors } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Plan } from './plan.js';
 import { cellFor } from './plan.js';
@@ -118,8 +118,8 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
     for (const [index, role] of roles.entries()) {
       const cell = cells[index] ?? null;
       const codec = cell?.codec ?? 'off';
-      const lossy = codec !== 'off' && !CODECS[codec].exact;
-      const order = lossy ? (cell?.residualOrder ?? 0) : 0;
+      const lossy = codec !== 'off' && isLossy(codec);
+      const order = codec === 'off' ? 0 : stateTensors(codec, cell?.residualOrder ?? 0);
       const residual = order > 0;
       const key = `${collective}.${role}`;
       const keyframe = lossy && (step < plan.warmupSteps || (residual && !based.has(key)));

@@ -2,7 +2,16 @@
 import { unknownName } from './nearest.js';
 import type { Rule } from './policy.js';
 
-export type PresetName = 'off' | 'identity' | 'int8' | 'paper-1bit' | 'paper-2bit' | 'cfx-1bit' | 'cfx-2bit' | 'cfx-3bit';
+export type PresetName =
+  | 'off'
+  | 'identity'
+  | 'stale'
+  | 'int8'
+  | 'paper-1bit'
+  | 'paper-2bit'
+  | 'cfx-1bit'
+  | 'cfx-2bit'
+  | 'cfx-3bit';
 
 export interface Preset {
   rules: readonly Rule[];
@@ -15,6 +24,7 @@ const predicted = { residualOrder: 2, keyframeCodec: 'int8' } as const;
 export const PRESETS: { readonly [N in PresetName]: Preset } = {
   off: { rules: [{ codec: 'off' }], source: 'attached, nothing compressed' },
   identity: { rules: [{ codec: 'identity' }], source: 'the whole path, without loss' },
+  stale: { rules: [{ codec: 'stale' }], source: 'DistriFusion: each step uses what the step before received' },
   int8: { rules: [{ codec: 'int8', residualOrder: 0, keyframeCodec: 'int8' }], source: 'one byte an element, stateless' },
   'paper-1bit': { rules: [{ codec: 'binary' }], source: 'CompactFusion 1-bit: residual with error feedback' },
   'paper-2bit': { rules: [{ codec: 'int2' }], source: 'CompactFusion 2-bit: residual with error feedback' },

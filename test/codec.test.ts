@@ -3,6 +3,7 @@ import { alignSection, CODECS, messageBytes } from '../src/codec.js';
 // Counted by hand for 3 tokens × 10 channels: scales 2·3 + 2·10 = 26 bytes, one bit plane 3·2 = 6 bytes.
 test.each([
   ['identity', 120],
+  ['stale', 120],
   ['binary', 32],
   ['int2', 38],
 ] as const)('The payload of %s', (name, bytes) => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ADAPTERS } from '../src/adapter.js';
-import type { BlockShape, CodecName } from '../src/codec.js';
+import type { BlockShape, CodecFacts, CodecName } from '../src/codec.js';
 import { alignSection, CODECS, SECTION_ALIGN } from '../src/codec.js';
 import { SHIM_PATH } from '../src/package.js';
 import { cellFor, compilePlan } from '../src/plan.js';
@@ -42,12 +42,13 @@ treatments = [plan.treatment(*call) for call in given["calls"]]
 print(json.dumps({
     "payloads": {name: [module.payload_bytes(*shape) for shape in shapes] for name, module in modules.items()},
     "exact": {name: module.EXACT for name, module in modules.items()},
+    "delayed": [name for name in modules if codecs.is_delayed(name)],
     "aligned": [collectives._align(size) for size in given["sizes"]],
     "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe] for t in treatments],
 }))
 `;
 
-let python: { payloads: unknown; exact: unknown; aligned: number[]; cells: unknown[] };
+let python: { payloads: unknown; exact: unknown; delayed: unknown; aligned: number[]; cells: unknown[] };
 
 // The first import of torch on a machine can take most of a minute.
 beforeAll(() => {
@@ -64,6 +65,11 @@ test('Both languages compute the same payload sizes for every codec', () => {
 
 test('Both languages call the same codecs exact', () => {
   expect(python.exact).toEqual(Object.fromEntries(Object.entries(CODECS).map(([name, { exact }]) => [name, exact])));
+});
+
+test('Both languages call the same codecs delayed', () => {
+  const delayed = Object.entries<CodecFacts>(CODECS).filter(([, facts]) => facts.delayed);
+  expect(python.delayed).toEqual(delayed.map(([name]) => name));
 });
 
 test('Both languages pad sections alike', () => {

@@ -62,6 +62,16 @@ test('A base is kept per role, layer, branch and peer, in both directions or for
   expect(of(stateless, { ring: 4 }).perRank.baseMemoryBytes).toBe(0);
 });
 
+test('What is used one step late travels whole and keeps one base', () => {
+  for (const degrees of [{ ulysses: 2 }, { ring: 4 }]) {
+    const { perRank, sites } = of({ preset: 'stale' }, degrees);
+    const like = of({ preset: 'paper-1bit' }, degrees).perRank;
+    expect(perRank.baseMemoryBytes).toBe(like.baseMemoryBytes);
+    expect(perRank.wireBytes).toBe(of({ preset: 'identity' }, degrees).perRank.wireBytes);
+    expect(sites.every(({ calls, keyframes }) => keyframes === calls / 28)).toBe(true);
+  }
+});
+
 test('FLUX.1 at 1024 × 1024 in 16 bits keeps the published 2.9 GB on two ranks', () => {
   const shapes: Partial<Shapes> = { tokens: 4096, channels: 3072, heads: 24, layers: 57, dtype: 'bf16' };
   for (const degrees of [{ ulysses: 2 }, { ring: 2 }]) {

@@ -38,19 +38,28 @@ class Section:
         return self.tokens * self.channels * self.blocks.element_size()
 
     @property
+    def delayed(self):
+        """Whether what arrives serves from the next step on, and the base until then."""
+        return self.treatment.codec is not None and codecs.is_delayed(self.treatment.codec)
+
+    @property
     def lossy(self):
-        return self.treatment.codec not in (None, "identity")
+        """Whether what a receiver uses may differ from what was sent to it."""
+        return self.treatment.codec is not None and (self.delayed or not codecs.load(self.treatment.codec).EXACT)
 
     @property
     def order(self):
-        """How many tensors of state are kept: none for exact codecs."""
+        """How many tensors of state are kept: none for exact codecs, the base alone for delayed ones."""
+        if self.delayed:
+            return 1
         return self.treatment.order if self.lossy else 0
 
     @property
     def codec(self):
         """The codec module of this send, or None where raw bytes travel."""
         name = self.treatment.keyframe if self.keyframe else self.treatment.codec
-        return None if name in (None, "identity") else codecs.load(name)
+        module = None if name is None else codecs.load(name)
+        return None if module is None or module.EXACT else module
 
     @property
     def payload_bytes(self):
@@ -104,7 +113,12 @@ def decode(section, room, state):
     codec = section.codec
     if codec is None:
         values = room.view(section.blocks.dtype).reshape(room.shape[0], section.tokens, section.channels)
-        return values if state is None else _start(section, state, values)
+        if state is None:
+            return values
+        # the base is about to be replaced: what is used now must outlive it
+        used = state[:, 0].clone() if section.delayed and not section.keyframe else None
+        started = _start(section, state, values)
+        return started if used is None else used
     decoded = codec.decode(room[:, : section.payload_bytes], section.tokens, section.channels)
     if state is None:
         return decoded.to(section.blocks.dtype)

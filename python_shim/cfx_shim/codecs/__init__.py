@@ -3,7 +3,8 @@
 A codec is a module of this package with
 
 - ``payload_bytes(tokens, channels, item_bytes) -> int``: the same figure as TypeScript's codec table.
-- ``EXACT``: whether decoding gives back the input bit for bit (then it never needs a base).
+- ``EXACT``: whether decoding gives back the input bit for bit (then the tensor itself is what travels).
+- ``DELAYED`` (optional): true where what is decoded serves from the next step on; the base is used until then.
 - ``encode(x, payload) -> Tensor``: ``x`` [B, N, C] float32, ``payload`` [B, payload_bytes] uint8, written whole.
   Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
 - ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C].
@@ -23,3 +24,7 @@ def load(name: str):
     if name not in CODECS:
         raise ValueError(f"codec {name!r} is unknown; there are: {', '.join(CODECS)}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def is_delayed(name: str) -> bool:
+    return getattr(load(name), "DELAYED", False)
