@@ -1,20 +1,26 @@
 """Scales in 8 bits: the mean magnitude of a block as a factor per token and half of the channels, and one per channel.
 
-``v`` [C] is the mean of |x| over tokens. ``u`` [N, 2] is, for the first ceil(C / 2) channels and for the rest, the mean
-of |x| over those channels divided by its own mean over tokens, so that u·v approximates |x|. Means are float32
-(``Tensor.mean``).
+``v`` [C] is the mean of |x| over tokens. ``u`` [N, 2] is, for the first ceil(C / 2) channels and for the rest, the sum
+of |x| over those channels divided by the sum of their stored v, so that u·v approximates |x|. Sums are those of
+``_sums``.
 
 A scale is stored as one byte: 0 for 0, else c for 2^((c - 156) / 6), rounded to the nearest, from 2^-25.8 to 2^16.5;
-smaller ones are stored as 0, larger ones as the largest. That is at most 6 % off, which costs the error less than
-one part in a hundred, and half the bytes of float16 pay for the second u.
+smaller ones are stored as 0, larger ones as the largest, NaN as 0. That is at most 6 % off, which costs the error less
+than one part in a hundred, and half the bytes of float16 pay for the second u. The byte is how many of 255 bounds the
+scale reaches, and bounds and values are float32 constants of one octave times powers of two: no logarithm whose last
+bit a device could choose.
 
 Stored layout, ``scale_bytes(N, C)`` bytes: u token by token, then v.
 """
 
 import torch
 
-_PER_OCTAVE, _OFFSET = 6, 156
-_TABLE = [0.0] + [2.0 ** ((code - _OFFSET) / _PER_OCTAVE) for code in range(1, 256)]
+from . import _sums
+
+PER_OCTAVE, OFFSET = 6, 156
+# of the codes of an octave, in [1, 2): their values, and the least scale that rounds up to the next
+OCTAVE = tuple(2.0 ** (step / PER_OCTAVE) for step in range(PER_OCTAVE))
+BOUNDS = tuple(2.0 ** ((step + 0.5) / PER_OCTAVE) for step in range(PER_OCTAVE))
 _tables = {}
 
 
@@ -28,34 +34,56 @@ def write(magnitude, payload):
     Returns a 0-d bool tensor: NaN or Inf was seen.
     """
     batch, tokens, channels = magnitude.shape
-    half = (channels + 1) // 2
-    v = magnitude.mean(dim=1)
-    first = magnitude[:, :, :half].mean(dim=2)
-    rest = magnitude[:, :, half:].mean(dim=2) if channels > 1 else torch.zeros_like(first)
-    u = torch.stack([first, rest], dim=2)
-    mean = u.mean(dim=1, keepdim=True)
-    non_finite = ~(mean.amax() < torch.inf)
-    u = torch.where(mean > 0, u / mean, 0.0)
+    v = _codes(_sums.over_tokens(magnitude) / tokens)
+    rows, columns = _by_half(magnitude), _by_half(_values(v).unsqueeze(1))
+    non_finite = ~(rows.amax() < torch.inf)
+    u = torch.where(columns > 0, rows / columns, 0.0)
     payload[:, : 2 * tokens] = _codes(u).reshape(batch, 2 * tokens)
-    payload[:, 2 * tokens : scale_bytes(tokens, channels)] = _codes(v)
+    payload[:, 2 * tokens : scale_bytes(tokens, channels)] = v
     return non_finite
 
 
 def read(payload, tokens: int, channels: int):
     """u·v [B, N, C] float32 from the start of ``payload`` [B, >= scale_bytes] uint8."""
     batch, half = payload.shape[0], (channels + 1) // 2
-    table = _tables.get(payload.device)
-    if table is None:
-        table = _tables[payload.device] = torch.tensor(_TABLE, device=payload.device)
-    u = table[payload[:, : 2 * tokens].int()].view(batch, tokens, 2)
-    v = table[payload[:, 2 * tokens : scale_bytes(tokens, channels)].int()].unsqueeze(1)
+    u = _values(payload[:, : 2 * tokens]).view(batch, tokens, 2)
+    v = _values(payload[:, 2 * tokens : scale_bytes(tokens, channels)]).unsqueeze(1)
     scale = torch.empty((batch, tokens, channels), device=payload.device)
     torch.mul(u[:, :, :1], v[:, :, :half], out=scale[:, :, :half])
     torch.mul(u[:, :, 1:], v[:, :, half:], out=scale[:, :, half:])
     return scale
 
 
+def _by_half(magnitude):
+    """Sums [B, N, 2] over the first ceil(C / 2) channels of ``magnitude`` [B, N, C] and over the rest."""
+    half = (magnitude.shape[2] + 1) // 2
+    first = _sums.over_channels(magnitude[:, :, :half])
+    rest = _sums.over_channels(magnitude[:, :, half:]) if magnitude.shape[2] > 1 else torch.zeros_like(first)
+    return torch.stack([first, rest], dim=2)
+
+
 def _codes(scale):
-    codes = scale.log2().mul_(_PER_OCTAVE).round_().add_(_OFFSET)
-    # log2(0) is -inf, and what rounds below 1 is as good as 0; NaN is flagged by the caller
-    return codes.nan_to_num_(0.0, 255.0, 0.0).clamp_(0, 255).to(torch.uint8)
+    """``scale`` float32 >= 0 -> uint8."""
+    bounds = _table("bounds", scale.device)
+    return torch.bucketize(scale.nan_to_num_(0.0, torch.inf), bounds, right=True, out_int32=True).to(torch.uint8)
+
+
+def _values(codes):
+    """uint8 -> float32."""
+    return _table("values", codes.device)[codes.int()]
+
+
+def _table(kind, device):
+    """``values`` [256] of the codes, ``bounds`` [255]: the least scale of each code but 0. float32 on ``device``."""
+    table = _tables.get((kind, device))
+    if table is None:
+        steps = [divmod(code - OFFSET, PER_OCTAVE) for code in range(256)]
+        # rounded in the octave, then scaled: exact
+        if kind == "values":
+            octave = torch.tensor(OCTAVE)
+            listed = [0.0] + [2.0**power * octave[step].item() for power, step in steps[1:]]
+        else:
+            octave = torch.tensor(BOUNDS)
+            listed = [2.0**power * octave[step].item() for power, step in steps[:-1]]
+        table = _tables[kind, device] = torch.tensor(listed, device=device)
+    return table

@@ -1,13 +1,16 @@
 """Rank-one scales: the mean magnitude of a block, split into a factor per token and one per channel.
 
-``v`` [C] is the mean of |x| over tokens, ``u`` [N] the mean of |x| over channels divided by its own mean, so that
-u·v approximates |x| (CompactFusion, "binary" and "int2"). Both are reduced in float32 by ``Tensor.mean`` and stored
-as float16; finite values beyond float16's range are stored as its largest value. A block of zeros gives u = v = 0.
+``v`` [C] is the mean of |x| over tokens, ``u`` [N] the sum of |x| over channels divided by the sum of the stored v, so
+that u·v approximates |x| (CompactFusion, "binary" and "int2": there u is the row mean over its own mean, which is the
+same number but for v's rounding; this form needs a row and the channels' scales alone). Sums are those of ``_sums``.
+Stored as float16; finite values beyond its range as its largest value, NaN as 0. A block of zeros gives u = v = 0.
 
-Stored layout, ``SCALE_BYTES(N, C)`` bytes: u as N little-endian float16, then v as C little-endian float16.
+Stored layout, ``scale_bytes(N, C)`` bytes: u as N little-endian float16, then v as C little-endian float16.
 """
 
 import torch
+
+from . import _sums
 
 _HALF_MAX = 65504.0
 
@@ -22,16 +25,19 @@ def write_scales(magnitude, payload):
     Returns u [B, N] and v [B, C] in float32 *as stored*, and a 0-d bool tensor: NaN or Inf was seen.
     """
     tokens, channels = magnitude.shape[1:]
-    v = magnitude.mean(dim=1)
-    u = magnitude.mean(dim=2)
-    mean = u.mean(dim=1, keepdim=True)
+    v = _stored(_sums.over_tokens(magnitude) / tokens)
+    rows, columns = _sums.over_channels(magnitude), _sums.over_channels(v).unsqueeze(1)
     # the maximum keeps a NaN; torch.isfinite would say the same in five calls instead of one
-    non_finite = ~(mean.amax() < torch.inf)
-    u = torch.where(mean > 0, u / mean, 0.0)
-    stored = torch.cat([u, v], dim=1).clamp_(max=_HALF_MAX).to(torch.float16)
-    payload[:, : scale_bytes(tokens, channels)] = stored.view(torch.uint8)
-    scales = stored.float()
-    return scales[:, :tokens], scales[:, tokens:], non_finite
+    non_finite = ~(rows.amax() < torch.inf)
+    u = _stored(torch.where(columns > 0, rows / columns, 0.0))
+    scales = torch.cat([u, v], dim=1)
+    payload[:, : scale_bytes(tokens, channels)] = scales.to(torch.float16).view(torch.uint8)
+    return u, v, non_finite
+
+
+def _stored(scale):
+    """``scale`` as float16 keeps it, in float32."""
+    return scale.nan_to_num_(0.0, _HALF_MAX).clamp_(max=_HALF_MAX).to(torch.float16).float()
 
 
 def read_scales(payload, tokens: int, channels: int):
