@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from . import codecs, predictor
+from ._contract import SECTION_ALIGN
 from .base_store import add_decoded_
 from .plan import Treatment
 
@@ -68,6 +69,15 @@ class Section:
             return self.block_bytes
         return codec.payload_bytes(self.tokens, self.channels, self.blocks.element_size())
 
+    def state_shape(self, blocks):
+        """Of what is kept for ``blocks`` blocks."""
+        return (blocks, self.order, self.tokens, self.channels)
+
+    def open(self, warm, has_base):
+        """Decide what this send is: a keyframe in the warm-up and where a base is needed and not there."""
+        self.continues = self.order > 0 and has_base
+        self.keyframe = self.lossy and (warm or (self.order > 0 and not self.continues))
+
     @property
     def predicts(self):
         return self.order == 2 and not self.keyframe
@@ -76,6 +86,11 @@ class Section:
     def bytes(self):
         """The payload and, behind it, the predictor's."""
         return self.payload_bytes + (self.channels if self.predicts else 0)
+
+
+def aligned(size):
+    """Bytes of a section of ``size`` bytes in a message, padding included."""
+    return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
 def encode(section, blocks, room, state):
@@ -95,12 +110,12 @@ def encode(section, blocks, room, state):
         _start(section, state, codec.decode(payload, section.tokens, section.channels))
         return non_finite
     delta = torch.sub(blocks.float(), state[:, 0])
-    predicted = None
+    energy = predicted = None
     if section.predicts:
-        predictor.fit(delta, state[:, 1], room[:, section.payload_bytes :])
+        energy = predictor.fit(delta, state[:, 1], room[:, section.payload_bytes :])
         predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
         delta.sub_(predicted)
-    non_finite = codec.encode(delta, payload)
+    non_finite = codec.encode(delta, payload, energy)
     if section.treatment.feedback:
         _move(state, codec.decode(payload, section.tokens, section.channels), predicted)
     else:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from . import coding
 from ._contract import SECTION_ALIGN
 from .base_store import BaseKey
-from .coding import Section
+from .coding import Section, aligned
 from .progress import Place
 
 # what codecs take; anything else (fp8, integers) stays with the framework
@@ -46,10 +46,6 @@ class Group:
 def _without_autograd(function):
     """Plain tensors in and out, whatever mode the caller is in: bases outlive one mode and may be written in another."""
     return torch.inference_mode(False)(torch.no_grad()(function))
-
-
-def _align(size):
-    return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
 class Collectives:
@@ -191,11 +187,10 @@ class Collectives:
     def _lay_out(self, place, sections, group, collective, ends):
         offset = 0
         for section in sections:
-            section.continues = section.order > 0 and self._has_base(place, section, group, ends)
-            warm = place.step < self.warmup_steps
-            section.keyframe = section.lossy and (warm or (section.order > 0 and not section.continues))
+            has_base = section.order > 0 and self._has_base(place, section, group, ends)
+            section.open(place.step < self.warmup_steps, has_base)
             section.offset = offset
-            offset += _align(section.bytes)
+            offset += aligned(section.bytes)
         return offset + SECTION_ALIGN
 
     def _key(self, place, section, group, end):
@@ -205,7 +200,7 @@ class Collectives:
         shapes = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
         for end in ends:
             key = self._key(place, section, group, end)
-            shape = (shapes[end], section.order, section.tokens, section.channels)
+            shape = section.state_shape(shapes[end])
             if not self._bases.get(key, shape, section.blocks.dtype, section.blocks.device)[1]:
                 return False
         # a sender's base that went without feedback is not what the receivers hold: it cannot serve with it
@@ -216,7 +211,7 @@ class Collectives:
         """The state [count, order, N, C] of a residual section, or None where none is kept."""
         if section.order == 0:
             return None
-        shape = (count, section.order, section.tokens, section.channels)
+        shape = section.state_shape(count)
         return self._bases.get(self._key(place, section, group, end), shape, section.blocks.dtype, section.blocks.device)[0]
 
     def _mark(self, place, section, group, ends):
@@ -236,7 +231,7 @@ class Collectives:
             counters.keyframes += section.keyframe
             counters.compressed += section.treatment.codec is not None and not section.keyframe
             counters.raw_bytes += peers * section.block_bytes
-            counters.wire_bytes += peers * (_align(section.bytes) + (SECTION_ALIGN if index == 0 else 0))
+            counters.wire_bytes += peers * (aligned(section.bytes) + (SECTION_ALIGN if index == 0 else 0))
 
     def _buffer(self, group, end, shape, device):
         key = (group.name, end, shape, device)

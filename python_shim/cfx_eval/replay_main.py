@@ -1,0 +1,33 @@
+"""``python -m cfx_eval.replay_main TRACE PLANS``: every plan of the JSON file PLANS on the trace; JSON on standard output.
+
+PLANS is a list of {"policy": name, "plan": plan}.
+"""
+
+import json
+import sys
+
+import torch
+
+from cfx_shim.plan import Plan
+
+from .replay import replay
+from .signal import signal
+from .trace import Trace
+
+
+def main():
+    torch.set_num_threads(1)
+    folder, plans = sys.argv[1:]
+    try:
+        trace = Trace(folder)
+    except ValueError as error:
+        sys.exit(str(error))
+    with open(plans, encoding="utf-8") as file:
+        entries = json.load(file)
+    print(json.dumps({"signal": signal(trace)}), flush=True)
+    for entry in entries:
+        print(json.dumps({"policy": entry["policy"], "sites": replay(trace, Plan(entry["plan"]))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
