@@ -2,11 +2,9 @@
  * The managed Python environment and the side folder: the only things that cfx installs, both in its
  * own cache folder. The user's own Python environments are read, never written to.
  */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import {
   COMPLETE,
   cacheFolder,
@@ -19,6 +17,7 @@ import {
 } from './cache.js';
 import { CfxError } from './errors.js';
 import { readPipConfig, translatePipSettings } from './indexes.js';
+import { failure, runProgram } from './subprocess.js';
 
 export interface SetupOptions {
   /** The package's root: `python_shim/requirements.lock` is under it. */
@@ -43,42 +42,6 @@ const UV_VERSION = '0.13.9';
 const UV_SINCE = [0, 5] as const;
 const PYTHON_CANDIDATES = ['python3.11', 'python3.12', 'python3.13', 'python3.14', 'python3', 'python'];
 const PYTHON_SINCE = 11;
-
-interface Outcome {
-  code: number | null;
-  stdout: string;
-  tail: string[];
-}
-
-function runProgram(
-  command: string[],
-  o: SetupOptions,
-  options: { env?: object; onLine?: (line: string) => void } = {},
-): Promise<Outcome> {
-  const env: NodeJS.ProcessEnv = { ...o.env, ...options.env };
-  // what points Python at another environment must not leak into the one being made
-  for (const name of ['PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV', 'CONDA_PREFIX', 'CFX_RUN']) delete env[name];
-  return new Promise((resolve, reject) => {
-    const child = spawn(command[0]!, command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'], signal: o.signal });
-    const outcome: Outcome = { code: null, stdout: '', tail: [] };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      outcome.tail = [...outcome.tail.slice(-14), line];
-      options.onLine?.(line);
-    });
-    child.on('error', (error: NodeJS.ErrnoException) =>
-      error.name === 'AbortError' ? reject(error) : resolve({ ...outcome, tail: [...outcome.tail, error.message] }),
-    );
-    child.on('close', (code) => resolve({ ...outcome, code }));
-  });
-}
-
-const failure = (what: string, { code, stdout, tail }: Outcome, fix?: string) =>
-  new CfxError(
-    'CFX_SETUP',
-    `${what} failed${code === null ? '' : ` with exit code ${code}`}: ${[stdout.trim(), ...tail].filter(Boolean).join('\n  ')}`,
-    { fix },
-  );
 
 interface BasePython {
   path: string;
@@ -235,11 +198,4 @@ export async function ensureEnvironment(o: SetupOptions): Promise<ManagedEnviron
     },
     o.signal,
   );
-}
-
-/** Runs a Python program of ours to its end and gives its stdout. */
-export async function runPython(command: string[], env: SetupOptions['env']): Promise<string> {
-  const outcome = await runProgram(command, { root: '', env, log: () => undefined });
-  if (outcome.code !== 0) throw failure(command.slice(0, 2).join(' '), outcome);
-  return outcome.stdout;
 }

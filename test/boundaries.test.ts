@@ -14,11 +14,13 @@ const OWNERS: { [specifier: string]: string } = {
   ajv: 'validate',
   commander:
     'program preparation commands/attach commands/demo commands/doctor commands/plan commands/report commands/setup commands/shim',
+  '@observablehq/plot': 'plot',
+  linkedom: 'plot',
   'msgpackr/index-no-eval': 'frames',
   pythonia: 'python',
   yaml: 'document',
   zeromq: 'control',
-  'node:child_process': 'launch probe setup',
+  'node:child_process': 'launch probe subprocess',
 };
 
 /** Files that only the named ones may import: the command line uses the core, never the other way round. */

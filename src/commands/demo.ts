@@ -11,7 +11,8 @@ import { PACKAGE_ROOT } from '../package.js';
 import { resolvePolicy } from '../preparation.js';
 import type { Registration } from '../program.js';
 import { renderProof } from '../report.js';
-import { ensureEnvironment, runPython } from '../setup.js';
+import { ensureEnvironment } from '../setup.js';
+import { runPython } from '../subprocess.js';
 import type { Summary } from '../summary.js';
 
 const PROGRESS_STEPS = 7;
