@@ -115,7 +115,10 @@ def encode(section, blocks, room, state):
         energy = predictor.fit(delta, state[:, 1], room[:, section.payload_bytes :])
         predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
         delta.sub_(predicted)
-    non_finite = codec.encode(delta, payload, energy)
+    if energy is not None and getattr(codec, "TAKES_ENERGY", False):
+        non_finite = codec.encode(delta, payload, energy)
+    else:
+        non_finite = codec.encode(delta, payload)
     if section.treatment.feedback:
         _move(state, codec.decode(payload, section.tokens, section.channels), predicted)
     else:

@@ -7,6 +7,8 @@ A codec is a module of this package with
 - ``DELAYED`` (optional): true where what is decoded serves from the next step on; the base is used until then.
 - ``encode(x, payload) -> Tensor``: ``x`` [B, N, C] float32, ``payload`` [B, payload_bytes] uint8, written whole.
   Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
+- ``TAKES_ENERGY``, where true: ``encode`` has a third argument, the squares of ``x`` summed over tokens ([B, C] float32)
+  as far as a predictor knows them, else None.
 - ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C].
 - ``encode_reference`` and ``decode_reference``: the same in the plainest form, the truth that tests compare with.
 

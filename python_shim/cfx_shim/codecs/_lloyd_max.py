@@ -45,11 +45,11 @@ class LloydMax:
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
         return _log_scales.scale_bytes(tokens, channels) + self._bits * _bit_planes.plane_bytes(tokens, channels)
 
-    def encode(self, x, payload):
-        return self._encode(x, payload, _bit_planes.pack)
+    def encode(self, x, payload, energy=None):
+        return self._encode(x, payload, energy, _bit_planes.pack)
 
-    def encode_reference(self, x, payload):
-        return self._encode(x, payload, _bit_planes.pack_reference)
+    def encode_reference(self, x, payload, energy=None):
+        return self._encode(x, payload, energy, _bit_planes.pack_reference)
 
     def decode(self, payload, tokens: int, channels: int):
         return self._decode(payload, tokens, channels, _bit_planes.look_up)
@@ -57,10 +57,10 @@ class LloydMax:
     def decode_reference(self, payload, tokens: int, channels: int):
         return self._decode(payload, tokens, channels, _bit_planes.look_up_reference)
 
-    def _encode(self, x, payload, pack):
+    def _encode(self, x, payload, energy, pack):
         tokens, channels = x.shape[1:]
         magnitude = x.abs()
-        non_finite = _log_scales.write(magnitude, payload)
+        non_finite = _log_scales.write(magnitude, payload, energy)
         signs, *index = self._planes(payload, tokens, channels)
         signs.copy_(pack(x >= 0))
         if index:

@@ -1,6 +1,7 @@
 """Scales in 8 bits: the mean magnitude of a block as a factor per token and half of the channels, and one per channel.
 
-``v`` [C] is the mean of |x| over tokens. ``u`` [N, 2] is, for the first ceil(C / 2) channels and for the rest, the sum
+``v`` [C] is the root of the mean of x² over tokens, times 0.7979 as for a Gaussian's mean magnitude: squares, because
+what a prediction leaves of them follows from sums taken before it (``predictor.fit``). ``u`` [N, 2] is, for the first ceil(C / 2) channels and for the rest, the sum
 of |x| over those channels divided by the sum of their stored v, so that u·v approximates |x|. Sums are those of
 ``_sums``.
 
@@ -21,6 +22,8 @@ PER_OCTAVE, OFFSET = 6, 156
 # of the codes of an octave, in [1, 2): their values, and the least scale that rounds up to the next
 OCTAVE = tuple(2.0 ** (step / PER_OCTAVE) for step in range(PER_OCTAVE))
 BOUNDS = tuple(2.0 ** ((step + 0.5) / PER_OCTAVE) for step in range(PER_OCTAVE))
+# of a standard Gaussian
+MEAN_MAGNITUDE = 0.7978845608028654
 _tables = {}
 
 
@@ -28,13 +31,16 @@ def scale_bytes(tokens: int, channels: int) -> int:
     return 2 * tokens + channels
 
 
-def write(magnitude, payload):
+def write(magnitude, payload, energy=None):
     """Reduce ``magnitude`` [B, N, C] float32 >= 0 into the start of ``payload`` [B, bytes] uint8.
 
+    ``energy`` [B, C] float32 is the sum of its squares over tokens, where it is known.
     Returns a 0-d bool tensor: NaN or Inf was seen.
     """
     batch, tokens, channels = magnitude.shape
-    v = _codes(_sums.over_tokens(magnitude) / tokens)
+    if energy is None:
+        energy = _sums.over_tokens(magnitude * magnitude)
+    v = _codes((energy / tokens).sqrt_().mul_(MEAN_MAGNITUDE))
     rows, columns = _by_half(magnitude), _by_half(_values(v).unsqueeze(1))
     non_finite = ~(rows.amax() < torch.inf)
     u = torch.where(columns > 0, rows / columns, 0.0)

@@ -6,6 +6,7 @@ Payload layout: see ``_lloyd_max``, with 1 plane. 2·N + C + 1·N·ceil(C / 8) b
 from ._lloyd_max import LloydMax
 
 EXACT = False
+TAKES_ENERGY = True
 
 _codec = LloydMax(1)
 payload_bytes = _codec.payload_bytes

@@ -6,6 +6,7 @@ Payload layout: see ``_lloyd_max``, with 2 planes. 2·N + C + 2·N·ceil(C / 8) 
 from ._lloyd_max import LloydMax
 
 EXACT = False
+TAKES_ENERGY = True
 
 _codec = LloydMax(2)
 payload_bytes = _codec.payload_bytes

@@ -6,6 +6,7 @@ Payload layout: see ``_lloyd_max``, with 3 planes. 2·N + C + 3·N·ceil(C / 8) 
 from ._lloyd_max import LloydMax
 
 EXACT = False
+TAKES_ENERGY = True
 
 _codec = LloydMax(3)
 payload_bytes = _codec.payload_bytes
