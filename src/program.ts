@@ -4,6 +4,7 @@ import { attachCommand } from './commands/attach.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { planCommand } from './commands/plan.js';
+import { recordCommand } from './commands/record.js';
 import { reportCommand } from './commands/report.js';
 import { setupCommand } from './commands/setup.js';
 import { shimCommand } from './commands/shim.js';
@@ -35,7 +36,16 @@ export function createProgram(context: Context, onExit: (code: number) => void):
       'after',
       '\nExample:\n  cfx attach --policy paper-2bit -- torchrun --nproc-per-node 4 pipeline.py --ulysses_degree 4',
     );
-  for (const register of [attachCommand, planCommand, doctorCommand, shimCommand, setupCommand, reportCommand, demoCommand]) {
+  for (const register of [
+    attachCommand,
+    planCommand,
+    doctorCommand,
+    shimCommand,
+    setupCommand,
+    recordCommand,
+    reportCommand,
+    demoCommand,
+  ]) {
     program.addCommand(register(registration));
   }
   for (const command of [program, ...program.commands]) {

@@ -27,6 +27,7 @@ const FROZEN = {
   doctor: '--config --json --python',
   shim: '--agree-timeout --config --device --out --policy --python --strict --verify',
   setup: '--print-python --python --side',
+  record: '--agree-timeout --config --device --hello-timeout --layers --out --python --roles --steps --token-stride',
   report: '',
   demo: '--out --policy --prompt --ring --seed --steps --ulysses',
 };
@@ -61,6 +62,11 @@ describe('the command line', () => {
     [['attach', '--policy', 'off'], /found no launch command; expected "cfx attach \[options\] -- <command>"/],
     [['attach', '--'], /found no launch command/],
     [['shim'], /--out <dir>/],
+    [['record'], /--out <dir>/],
+    [['record', '--out', 'x'], /no launch command/],
+    [['record', '--out', 'x', '--roles', 'q,z'], /"z"; expected some of q,k,v,o/],
+    [['record', '--out', 'x', '--layers', '3-1'], /both ends included/],
+    [['record', '--out', 'x', '--token-stride', '0'], /positive integer/],
   ])('%j is refused with the usage code', async (argv, message) => {
     const { code, out, err } = await cfx(argv);
     expect({ code, out }).toEqual({ code: 64, out: '' });
