@@ -1,15 +1,15 @@
 """Scales in 8 bits: the mean magnitude of a block as a factor per token and half of the channels, and one per channel.
 
 ``v`` [C] is the root of the mean of x² over tokens, times 0.7979 as for a Gaussian's mean magnitude: squares, because
-what a prediction leaves of them follows from sums taken before it (``predictor.fit``). ``u`` [N, 2] is, for the first ceil(C / 2) channels and for the rest, the sum
-of |x| over those channels divided by the sum of their stored v, so that u·v approximates |x|. Sums are those of
-``_sums``.
+what a prediction leaves of them follows from sums taken before it (``predictor.fit``). ``u`` [N, 2] is, for the first
+8 · ceil(C / 16) channels and for the rest, the sum of |x| over those channels divided by the sum of their stored v, so
+that u·v approximates |x|. Sums are those of ``_sums``.
 
-A scale is stored as one byte: 0 for 0, else c for 2^((c - 156) / 6), rounded to the nearest, from 2^-25.8 to 2^16.5;
-smaller ones are stored as 0, larger ones as the largest, NaN as 0. That is at most 6 % off, which costs the error less
-than one part in a hundred, and half the bytes of float16 pay for the second u. The byte is how many of 255 bounds the
-scale reaches, and bounds and values are float32 constants of one octave times powers of two: no logarithm whose last
-bit a device could choose.
+A scale is stored as one byte, a float of 5 bits of exponent and 3 of mantissa: 0 for 0, else c for
+(1 + (c mod 8) / 8) · 2^(floor(c / 8) - bias), rounded to the nearest and among two to the even byte. With a bias of 24
+for v and 16 for u they go from 2^-23.8 to 240 and from 2^-15.8 to 61440; larger ones are stored as the largest, smaller
+ones and NaN as 0. That is at most 6 % off, which costs the error less than one part in a hundred, and half the bytes of
+float16 pay for the second u. Both ways are shifts of a float32's bits, the same on every device.
 
 Stored layout, ``scale_bytes(N, C)`` bytes: u token by token, then v.
 """
@@ -18,17 +18,20 @@ import torch
 
 from . import _sums
 
-PER_OCTAVE, OFFSET = 6, 156
-# of the codes of an octave, in [1, 2): their values, and the least scale that rounds up to the next
-OCTAVE = tuple(2.0 ** (step / PER_OCTAVE) for step in range(PER_OCTAVE))
-BOUNDS = tuple(2.0 ** ((step + 0.5) / PER_OCTAVE) for step in range(PER_OCTAVE))
 # of a standard Gaussian
 MEAN_MAGNITUDE = 0.7978845608028654
-_tables = {}
+V_BIAS, U_BIAS = 24, 16
+# float32 has 20 more bits of mantissa, and a bias of its own
+_SHIFT, _FLOAT_BIAS = 20, 127
 
 
 def scale_bytes(tokens: int, channels: int) -> int:
     return 2 * tokens + channels
+
+
+def group_channels(channels: int) -> int:
+    """How many channels the first u of a token covers: whole bytes of a bit plane."""
+    return 8 * ((channels + 15) // 16)
 
 
 def write(magnitude, payload, energy=None):
@@ -40,56 +43,43 @@ def write(magnitude, payload, energy=None):
     batch, tokens, channels = magnitude.shape
     if energy is None:
         energy = _sums.over_tokens(magnitude * magnitude)
-    v = _codes((energy / tokens).sqrt_().mul_(MEAN_MAGNITUDE))
-    rows, columns = _by_half(magnitude), _by_half(_values(v).unsqueeze(1))
+    v = _codes((energy / tokens).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
+    rows, columns = _by_group(magnitude), _by_group(_values(v, V_BIAS).unsqueeze(1))
     non_finite = ~(rows.amax() < torch.inf)
     u = torch.where(columns > 0, rows / columns, 0.0)
-    payload[:, : 2 * tokens] = _codes(u).reshape(batch, 2 * tokens)
+    payload[:, : 2 * tokens] = _codes(u, U_BIAS).reshape(batch, 2 * tokens)
     payload[:, 2 * tokens : scale_bytes(tokens, channels)] = v
     return non_finite
 
 
 def read(payload, tokens: int, channels: int):
     """u·v [B, N, C] float32 from the start of ``payload`` [B, >= scale_bytes] uint8."""
-    batch, half = payload.shape[0], (channels + 1) // 2
-    u = _values(payload[:, : 2 * tokens]).view(batch, tokens, 2)
-    v = _values(payload[:, 2 * tokens : scale_bytes(tokens, channels)]).unsqueeze(1)
+    batch, first = payload.shape[0], group_channels(channels)
+    u = _values(payload[:, : 2 * tokens], U_BIAS).view(batch, tokens, 2)
+    v = _values(payload[:, 2 * tokens : scale_bytes(tokens, channels)], V_BIAS).unsqueeze(1)
     scale = torch.empty((batch, tokens, channels), device=payload.device)
-    torch.mul(u[:, :, :1], v[:, :, :half], out=scale[:, :, :half])
-    torch.mul(u[:, :, 1:], v[:, :, half:], out=scale[:, :, half:])
+    torch.mul(u[:, :, :1], v[:, :, :first], out=scale[:, :, :first])
+    torch.mul(u[:, :, 1:], v[:, :, first:], out=scale[:, :, first:])
     return scale
 
 
-def _by_half(magnitude):
-    """Sums [B, N, 2] over the first ceil(C / 2) channels of ``magnitude`` [B, N, C] and over the rest."""
-    half = (magnitude.shape[2] + 1) // 2
-    first = _sums.over_channels(magnitude[:, :, :half])
-    rest = _sums.over_channels(magnitude[:, :, half:]) if magnitude.shape[2] > 1 else torch.zeros_like(first)
+def _by_group(magnitude):
+    """Sums [B, N, 2] over the channels of the first u of ``magnitude`` [B, N, C] and over those of the second."""
+    split = group_channels(magnitude.shape[2])
+    first = _sums.over_channels(magnitude[:, :, :split])
+    rest = _sums.over_channels(magnitude[:, :, split:]) if magnitude.shape[2] > split else torch.zeros_like(first)
     return torch.stack([first, rest], dim=2)
 
 
-def _codes(scale):
+def _codes(scale, bias):
     """``scale`` float32 >= 0 -> uint8."""
-    bounds = _table("bounds", scale.device)
-    return torch.bucketize(scale.nan_to_num_(0.0, torch.inf), bounds, right=True, out_int32=True).to(torch.uint8)
+    bits = scale.nan_to_num_(0.0, torch.inf).view(torch.int32)
+    rounded = (bits + ((1 << (_SHIFT - 1)) - 1) + ((bits >> _SHIFT) & 1)) >> _SHIFT
+    return rounded.sub_((_FLOAT_BIAS - bias) * 8).clamp_(0, 255).to(torch.uint8)
 
 
-def _values(codes):
+def _values(codes, bias):
     """uint8 -> float32."""
-    return _table("values", codes.device)[codes.int()]
-
-
-def _table(kind, device):
-    """``values`` [256] of the codes, ``bounds`` [255]: the least scale of each code but 0. float32 on ``device``."""
-    table = _tables.get((kind, device))
-    if table is None:
-        steps = [divmod(code - OFFSET, PER_OCTAVE) for code in range(256)]
-        # rounded in the octave, then scaled: exact
-        if kind == "values":
-            octave = torch.tensor(OCTAVE)
-            listed = [0.0] + [2.0**power * octave[step].item() for power, step in steps[1:]]
-        else:
-            octave = torch.tensor(BOUNDS)
-            listed = [2.0**power * octave[step].item() for power, step in steps[:-1]]
-        table = _tables[kind, device] = torch.tensor(listed, device=device)
-    return table
+    codes = codes.to(torch.int32)
+    bits = (codes + (_FLOAT_BIAS - bias) * 8) << _SHIFT
+    return bits.mul_(codes > 0).view(torch.float32)
