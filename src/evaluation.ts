@@ -73,6 +73,8 @@ export interface Output {
   /** A PNG of |this − uncompressed| × `differenceGain`, laid out as the preview; null: the uncompressed run itself. */
   difference: string | null;
   frames: number;
+  /** Those of a clip's frames which preview and difference show, evenly spread, first and last among them. */
+  shownFrames: number;
 }
 
 export interface SampleEvaluation {
@@ -92,10 +94,10 @@ export interface SampleEvaluation {
   /** Measuring took part of `seconds`. */
   measured: boolean;
   /**
-   * ‖z − z'‖ / ‖z'‖ of the latents z against the uncompressed run's z', after each step; empty: no latents seen.
+   * ‖z − z'‖ / ‖z'‖ of the latents z against the uncompressed run's z', after each step; null: not finite; empty: no latents seen.
    * @fraction
    */
-  distance: number[];
+  distance: (number | null)[];
 }
 
 /** The closed loop's error where one tensor crosses ranks, over all ranks and measured samples. */
@@ -108,7 +110,7 @@ export interface SiteError {
   /** n-th forward within a step (classifier-free guidance). */
   branch: number;
   /**
-   * √(Σ‖x − y‖² / Σ‖x‖²) per step, y what receivers use; null: nothing was sent in this step.
+   * √(Σ‖x − y‖² / Σ‖x‖²) per step, y what receivers use; null: nothing was sent in this step, or not finite.
    * @fraction
    */
   relativeError: (number | null)[];
@@ -180,7 +182,7 @@ export interface PolicyEvaluation {
    * Mean over the samples, per step.
    * @fraction
    */
-  distance: number[];
+  distance: (number | null)[];
   /**
    * Activations of the first measured sample, per step, in the first two principal components of all policies' together.
    * @fraction
