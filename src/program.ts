@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { attachCommand } from './commands/attach.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
+import { evalCommand } from './commands/eval.js';
 import { planCommand } from './commands/plan.js';
 import { recordCommand } from './commands/record.js';
 import { reportCommand } from './commands/report.js';
@@ -43,6 +44,7 @@ export function createProgram(context: Context, onExit: (code: number) => void):
     shimCommand,
     setupCommand,
     recordCommand,
+    evalCommand,
     reportCommand,
     demoCommand,
   ]) {

@@ -59,7 +59,7 @@ const aggregate = (sites: SiteCounters[]): Row[] => {
 };
 
 /** Columns aligned; the first `left` of them to the left, numbers to the right. */
-const table = (rows: string[][], left: number): string[] => {
+export const table = (rows: string[][], left: number): string[] => {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) =>
     row

@@ -7,13 +7,13 @@ import { PACKAGE_ROOT } from '../src/package.js';
 
 /** No node: module but node:crypto, no clock, no npm package, and no value from a file that is not pure. */
 const PURE =
-  'adapter codec detect errors evaluation nearest observe patches plan planlist predict preset protocol range report summary telemetry tracing verification';
+  'adapter codec detect errors evalresult evalsamples evaltable evaluation nearest observe patches plan planlist predict preset protocol range report summary telemetry tracing verification';
 
 /** Each dependency and each dangerous module has its owners. */
 const OWNERS: { [specifier: string]: string } = {
   ajv: 'validate',
   commander:
-    'program preparation commands/attach commands/demo commands/doctor commands/plan commands/record commands/report commands/setup commands/shim',
+    'program preparation commands/attach commands/demo commands/doctor commands/eval commands/plan commands/record commands/report commands/setup commands/shim',
   '@observablehq/plot': 'plot',
   linkedom: 'plot',
   'msgpackr/index-no-eval': 'frames',

@@ -29,6 +29,7 @@ const FROZEN = {
   setup: '--print-python --python --side',
   record: '--agree-timeout --config --device --hello-timeout --layers --out --python --roles --steps --token-stride',
   report: '',
+  eval: '--agree-timeout --config --device --hello-timeout --json --judge --lpips-weights --measure --out --policies --prompts --python --seeds --verify',
   demo: '--out --policy --prompt --ring --seed --steps --ulysses',
 };
 
