@@ -24,9 +24,9 @@ const groupBy = (sites: SiteError[], key: (site: SiteError) => string): Cells =>
 
 const unique = (names: string[]): string[] => [...new Set(names)];
 
-/** Null: nothing was measured. */
+/** Of the policies with any error; null: none was measured. */
 export function renderHeat({ policies }: Evaluation): Markup | null {
-  const measured = policies.slice(1).filter(({ sites }) => sites.length > 0);
+  const measured = policies.slice(1).filter(({ sites }) => sites.some(({ relativeError }) => relativeError.some(Boolean)));
   const sites = measured.flatMap((policy) => policy.sites);
   if (sites.length === 0) return null;
   const severalTransformers = unique(sites.map(({ transformer }) => transformer)).length > 1;
@@ -44,7 +44,7 @@ export function renderHeat({ policies }: Evaluation): Markup | null {
   const cell = (value: number | undefined, first: boolean): Markup =>
     value === undefined
       ? html`<td${first ? html` class="first"` : null}>–</td>`
-      : html`<td${first ? html` class="first"` : null} style="--share:${share(value).toFixed(0)}">${(100 * value).toPrecision(2)}</td>`;
+      : html`<td${first ? html` class="first"` : null} style="--share:${share(value).toFixed(0)}">${value < 0.995 ? (100 * value).toPrecision(2) : (100 * value).toFixed(0)}</td>`;
   return html`<h3>Error per layer and role</h3>
 <p class="quiet">Relative error of what receivers use, in percent; root mean square over the steps and forwards. The colour is logarithmic, the same for all policies.</p>
 <details${rows.length <= OPEN_ROWS ? html` open` : null}><summary>${String(rows.length)} layers</summary>

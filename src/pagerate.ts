@@ -7,16 +7,17 @@ import { drawScatter, standAlone } from './plot.js';
 interface Quality {
   metric: MetricName;
   name: string;
+  unit: string;
   format: (value: number | null) => string;
   /** LPIPS is a distance: less is better. */
   lowerIsBetter: boolean;
 }
 
 const QUALITIES: Quality[] = [
-  { metric: 'psnr', name: 'PSNR of the picture, dB', format: decibels, lowerIsBetter: false },
-  { metric: 'lpips', name: 'LPIPS', format: similarity, lowerIsBetter: true },
-  { metric: 'latentsPsnr', name: 'PSNR of the final latents, dB', format: decibels, lowerIsBetter: false },
-  { metric: 'msSsim', name: 'MS-SSIM', format: similarity, lowerIsBetter: false },
+  { metric: 'psnr', name: 'PSNR of the picture', unit: 'dB', format: decibels, lowerIsBetter: false },
+  { metric: 'lpips', name: 'LPIPS', unit: '', format: similarity, lowerIsBetter: true },
+  { metric: 'latentsPsnr', name: 'PSNR of the final latents', unit: 'dB', format: decibels, lowerIsBetter: false },
+  { metric: 'msSsim', name: 'MS-SSIM', unit: '', format: similarity, lowerIsBetter: false },
 ];
 
 /** Policies that no other one beats in bytes and quality both, fewest bytes first. */
@@ -39,7 +40,7 @@ export function frontOf(policies: PolicyEvaluation[], metric: MetricName, lowerI
 
 function drawRate(
   evaluation: Evaluation,
-  { metric, name, lowerIsBetter }: Quality,
+  { metric, name, unit, lowerIsBetter }: Quality,
   width: number,
   height: number,
 ): string | null {
@@ -58,7 +59,7 @@ function drawRate(
     height,
     alt: `${name} against megabytes on the wire per sample, a point for each of ${points.map(({ label }) => label).join(', ')}`,
     x: { label: 'MB on the wire per sample', log: true },
-    y: { label: `${name}${lowerIsBetter ? ' (less is better)' : ''}` },
+    y: { label: [name, unit || null, lowerIsBetter ? 'less is better' : null].filter(Boolean).join(', ') },
   };
   return drawScatter(frame, points, front);
 }

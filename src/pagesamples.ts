@@ -1,13 +1,13 @@
 /** The samples of an evaluation side by side, with their difference maps, as inline pictures. */
 import type { Evaluation, Output, PolicyEvaluation, SampleEvaluation } from './evaluation.js';
-import { decibels, listed, significant, similarity } from './pageformat.js';
+import { decibels, listed, similarity } from './pageformat.js';
 import { html, type Markup } from './pagemarkup.js';
 
 /** A file of the evaluation by its path relative to the evaluation's folder; null: it is not there. */
 export type ReadFile = (path: string) => Uint8Array | null;
 
 /** Pictures beyond this many bytes would make a page that browsers open slowly. */
-const MOST_BYTES = 24e6;
+const MOST_BYTES = 16e6;
 
 const PNG_SIGNATURE = '89504e470d0a1a0a';
 
@@ -58,8 +58,8 @@ const measures = ({ metrics, identical }: SampleEvaluation): string =>
     ? 'equal in every pixel'
     : [
         ...(metrics.psnr === null ? [] : [`${decibels(metrics.psnr)} dB`]),
-        ...(metrics.ssim === null ? [] : [`SSIM ${similarity(metrics.ssim)}`]),
         ...(metrics.lpips === null ? [] : [`LPIPS ${similarity(metrics.lpips)}`]),
+        ...(metrics.lpips === null && metrics.ssim !== null ? [`SSIM ${similarity(metrics.ssim)}`] : []),
       ].join(', ');
 
 function renderOutput(
@@ -73,10 +73,10 @@ function renderOutput(
   const isReference = policy === policies[0];
   const name = isReference ? 'uncompressed' : policy.name;
   const what = describe(evaluation, sample.index);
-  const noun = output.frames > 1 ? `clip of ${output.frames} frames` : 'picture';
-  const gain = significant(differenceGain);
-  return html`<figure><figcaption><b>${name}</b> ${isReference ? '' : measures(sample)}</figcaption>
-${renderView({ picture: openPicture(read(output.preview)), path: output.preview, frames: output.frames, flips: !isReference, alt: `${noun}, ${name}: ${what}` })}${
+  const noun = output.frames > 1 ? `clip, ${output.shownFrames} of ${output.frames} frames` : 'picture';
+  const gain = `${differenceGain}`;
+  return html`<figure><figcaption><b>${name}</b><span>${isReference ? '' : measures(sample)}</span></figcaption>
+${renderView({ picture: openPicture(read(output.preview)), path: output.preview, frames: output.shownFrames, flips: !isReference, alt: `${noun}, ${name}: ${what}` })}${
   output.difference === null
     ? null
     : html`<div class="difference">${renderView({
@@ -103,7 +103,7 @@ function renderSample(evaluation: Evaluation, index: number, open: boolean, read
   const grids = outputs.map((reference, number) => {
     const picture = openPicture(read(reference.preview));
     const url = picture ? `;--reference:url(${picture.url})` : '';
-    return html`<div class="pictures" style="--picture:${columnWidth(picture, reference.frames)}px${url}">${runs.map(
+    return html`<div class="pictures" style="--picture:${columnWidth(picture, reference.shownFrames)}px${url}">${runs.map(
       ({ policy, sample }) => {
         const output = sample.outputs[number];
         return output ? renderOutput(evaluation, policy, sample, output, read) : null;
@@ -151,7 +151,7 @@ export function renderSamples(evaluation: Evaluation, read: ReadFile): Markup {
   const chosen = chooseSamples(evaluation, read);
   const clips = all.some(({ outputs }) => outputs.some(({ frames }) => frames > 1));
   const folders = evaluation.policies.map(({ folder }) => `${folder}/`);
-  return html`<p class="quiet">Under each policy's picture its distance from the uncompressed one, ${significant(evaluation.differenceGain)} times amplified: black is equal. Point at a picture, or tab to it, to see the uncompressed one in its place.${
+  return html`<p class="quiet">Under each policy's picture its distance from the uncompressed one, ${evaluation.differenceGain} times amplified: black is equal. Point at a picture, or tab to it, to see the uncompressed one in its place.${
     chosen.length < all.length
       ? ` Shown are ${chosen.length} of ${all.length} samples, the worst one of every policy among them; all of them lie in ${listed(folders)}.`
       : null

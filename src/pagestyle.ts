@@ -12,6 +12,7 @@ body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:84rem;background:var(--pag
 h1{font-size:1.6rem;margin:0 0 .25rem}
 h2{font-size:1.25rem;margin:2.5rem 0 .5rem;padding-top:.75rem;border-top:1px solid var(--line)}
 h3{font-size:1rem;margin:0 0 .25rem}
+.figures+h3{margin-top:2rem}
 p{margin:.5rem 0;max-width:70ch}
 a{color:var(--accent)}
 .quiet,figcaption,caption{color:var(--quiet);font-size:.875rem}
@@ -32,7 +33,7 @@ td small,th small{display:block;color:var(--quiet);font-size:.75rem}
 details>summary{cursor:pointer;color:var(--accent);font-size:.875rem;padding:.2rem 0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34rem),1fr));gap:2rem}
 figure{margin:0;min-width:0}
-.plot{display:block;max-width:100%;height:auto}
+.plot{display:block;margin-bottom:.4rem;max-width:100%;height:auto}
 .plot text{white-space:pre}
 .narrow{display:none}
 .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;margin:.25rem 0;padding:0;list-style:none;font-size:.85rem}
@@ -43,14 +44,16 @@ figure{margin:0;min-width:0}
 .sample{border:1px solid var(--line);border-radius:6px;margin:.75rem 0;padding:.5rem .8rem}
 .sample>summary{color:var(--text);font-size:1rem;overflow-wrap:anywhere}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--picture)),1fr));gap:1rem;margin:.75rem 0}
-.pictures figcaption b{color:var(--text);font-weight:600}
+.pictures figcaption{font-size:.8rem;line-height:1.35}
+.pictures figcaption b{display:block;color:var(--text);font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.pictures figcaption span{display:block;min-height:1.35em}
 .view{position:relative;overflow:hidden;background:var(--raised)}
 .view img{display:block;width:100%;height:auto;image-rendering:pixelated}
 .view.flip{background:var(--reference) 0 0/100% 100%;cursor:crosshair}
 .view.flip:hover img,.view.flip:focus img{opacity:0}
 .clip{aspect-ratio:var(--aspect)}
-.clip img{width:calc(100%*var(--frames));max-width:none;animation:frames calc(var(--frames)*.12s) steps(var(--frames),jump-none) infinite}
-.clip.flip{background-size:calc(100%*var(--frames)) 100%;animation:reference calc(var(--frames)*.12s) steps(var(--frames),jump-none) infinite}
+.clip img{width:calc(100%*var(--frames));max-width:none;animation:frames calc(var(--frames)*.2s) steps(var(--frames),jump-none) infinite}
+.clip.flip{background-size:calc(100%*var(--frames)) 100%;animation:reference calc(var(--frames)*.2s) steps(var(--frames),jump-none) infinite}
 @keyframes frames{to{transform:translateX(calc(-100% + 100%/var(--frames)))}}
 @keyframes reference{to{background-position:100% 0}}
 body:has(#still:checked) .clip{aspect-ratio:auto;overflow-x:auto;animation:none}

@@ -53,7 +53,7 @@ const COLUMNS: Column[] = [
   { title: 'raw', unit: 'MB', value: ({ rawBytesPerSample }) => rawBytesPerSample, format: megabytes },
   { title: 'wire', unit: 'MB', value: ({ wireBytesPerSample }) => wireBytesPerSample, format: megabytes, best: 'lowest' },
   { title: 'ratio', unit: 'raw : wire', value: ({ ratio }) => ratio, format: times, best: 'highest' },
-  { title: 'time', unit: 's', value: (policy) => policy.seconds.median, format: seconds, best: 'lowest' },
+  { title: 'time', unit: 's', value: (policy) => policy.seconds.median, format: seconds },
 ];
 
 const bestOf = ({ best, value, format }: Column, policies: PolicyEvaluation[]): string | null => {
@@ -63,11 +63,13 @@ const bestOf = ({ best, value, format }: Column, policies: PolicyEvaluation[]): 
 };
 
 function notes(evaluation: Evaluation, front: PolicyEvaluation[]): Markup {
-  const { policies, unavailable, device, prompts, measuredSamples } = evaluation;
+  const { policies, device, prompts, measuredSamples } = evaluation;
   const compressed = policies.slice(1);
   const identical = compressed.filter(({ identicalSamples }) => identicalSamples > 0);
   const measured = policies.some((policy) => policy.seconds.measured);
-  return html`<p class="quiet">Means over ${counted(prompts.length, 'sample')}, lowest and highest beneath, against the uncompressed run of the same prompts, seeds and ranks. The best of a column is in bold${
+  return html`<p class="quiet">${
+    prompts.length === 1 ? 'One sample' : `Means over ${prompts.length} samples, lowest and highest beneath`
+  }, against the uncompressed run of the same prompts, seeds and ranks. The best of a column is in bold${
     front.length > 0 ? ', as are the names of the policies that no other one beats in PSNR and bytes both' : null
   }. Bytes are those of all ranks for one sample, warm-up included. Time is the median${
     measured ? ', and includes the measuring of activations' : measuredSamples > 0 ? ' over the samples without measuring' : null
@@ -76,7 +78,7 @@ ${identical.map(
   ({ name, identicalSamples }) =>
     html`<p class="quiet">${name}: ${counted(identicalSamples, 'sample')} of ${String(prompts.length)} equal the uncompressed run in every pixel; their PSNR is infinite and in no mean.</p>`,
 )}
-${unavailable.map(({ metric, reason }) => html`<p class="quiet">Without ${metric === 'judge' ? 'judge' : (METRIC_NAMES[metric] ?? metric)}: ${reason}</p>`)}`;
+${missing(evaluation).map(([reason, names]) => html`<p class="quiet">Without ${listed(names)}: ${reason}.</p>`)}`;
 }
 
 const METRIC_NAMES: { [M in MetricName]: string } = {
@@ -90,11 +92,25 @@ const METRIC_NAMES: { [M in MetricName]: string } = {
   temporalPsnr: 'temporal PSNR',
 };
 
+const OF_CLIPS: (MetricName | 'judge')[] = ['lowestFramePsnr', 'lowestFrameSsim', 'temporalPsnr'];
+
+/** Reason → what it keeps from the table; pictures are not told that they are no clips. */
+function missing({ unavailable, policies }: Evaluation): [string, string[]][] {
+  const clips = policies.some(({ samples }) => samples.some(({ outputs }) => outputs.some(({ frames }) => frames > 1)));
+  const reasons = new Map<string, string[]>();
+  for (const { metric, reason } of unavailable) {
+    if (!clips && OF_CLIPS.includes(metric)) continue;
+    const name = metric === 'judge' ? 'a judge' : METRIC_NAMES[metric];
+    reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+  }
+  return [...reasons];
+}
+
 /** One sentence to decide by: which policies are worth a look at all. */
 const verdict = (front: PolicyEvaluation[]): Markup | null =>
   front.length === 0
     ? null
-    : html`<p>Fewest bytes first, no other policy beats ${listed(
+    : html`<p>No other policy beats these in PSNR and bytes both, fewest bytes first: ${listed(
         front.map(({ name, metrics, ratio }) => `${name} (${decibels(metrics.psnr?.mean ?? null)} dB at ${times(ratio)})`),
       )}.</p>`;
 

@@ -62,22 +62,33 @@ const tickText = (axis: Axis) => (value: number) => {
 const isLog = (axis: Axis, values: number[]): boolean =>
   axis.log === true && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= LOG_SPAN;
 
-function scale(axis: Axis, values: number[], pixels: number, pad: number): Plot.ScaleOptions {
+interface Scale {
+  options: Plot.ScaleOptions;
+  ticks: number[] | number;
+}
+
+/** @param most ticks that fit */
+function scale(axis: Axis, values: number[], most: number, pad: number): Scale {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const log = isLog(axis, values);
   // a domain of no width would put everything at its edge
   const room = log ? (high / low) ** pad : pad * (high - low) || Math.abs(high) * 0.05 || 1;
-  const domain = log ? [low / room, high * room] : [low - room, high + room];
-  const most = Math.max(3, Math.round(pixels / (axis.percent ? 62 : 54)));
-  const ticks = log ? logTicks(domain[0] as number, domain[1] as number, most + 2) : most;
-  return {
-    type: log ? 'log' : 'linear',
-    domain,
-    ticks,
-    label: axis.label,
-    tickFormat: tickText(axis),
-    grid: true,
-  } as Plot.ScaleOptions;
+  const domain: [number, number] = log ? [low / room, high * room] : [low - room, high + room];
+  return { options: { type: log ? 'log' : 'linear', domain, axis: null }, ticks: log ? logTicks(...domain, most) : most };
+}
+
+/** Left to itself, the library leaves out labels of logarithmic ticks as it sees fit. */
+function axisMarks(frame: Frame, x: Scale, y: Scale): Plot.Markish[] {
+  const labelled = (axis: Axis, { ticks }: Scale) =>
+    Array.isArray(ticks) ? { label: axis.label, text: tickText(axis) } : { label: axis.label, ticks, tickFormat: tickText(axis) };
+  const data = ({ ticks }: Scale) => (Array.isArray(ticks) ? ticks : undefined);
+  const count = ({ ticks }: Scale) => (Array.isArray(ticks) ? {} : { ticks });
+  return [
+    Plot.gridX(data(x) as Plot.Data, count(x)),
+    Plot.gridY(data(y) as Plot.Data, count(y)),
+    Plot.axisX(data(x) as Plot.Data, labelled(frame.x, x)),
+    Plot.axisY(data(y) as Plot.Data, { ...labelled(frame.y, y), labelArrow: 'none' }),
+  ];
 }
 
 interface Values {
@@ -91,15 +102,11 @@ interface Padding {
   y: number;
 }
 
-function draw(
-  frame: Frame,
-  values: Values,
-  padding: Padding,
-  marks: Plot.Markish[],
-  options: Plot.PlotOptions = {},
-): SVGSVGElement {
+function draw(frame: Frame, values: Values, padding: Padding, marks: Plot.Markish[]): SVGSVGElement {
   const { document } = parseHTML('<html></html>');
   const { width, height, alt } = frame;
+  const x = scale(frame.x, values.x, Math.round((width - 70) / (frame.x.percent ? 62 : 54)), padding.x);
+  const y = scale(frame.y, values.y, Math.round((height - 70) / 40), padding.y);
   const plot = Plot.plot({
     document: document as unknown as Document,
     width,
@@ -107,10 +114,9 @@ function draw(
     ...MARGINS,
     style: { fontSize: `${FONT}px`, background: 'none', overflow: 'visible' } as unknown as Partial<CSSStyleDeclaration>,
     ariaLabel: alt,
-    x: scale(frame.x, values.x, width - 70, padding.x),
-    y: { ...scale(frame.y, values.y, height - 70, padding.y), labelArrow: 'none' } as Plot.ScaleOptions,
-    marks,
-    ...options,
+    x: x.options,
+    y: y.options,
+    marks: [...axisMarks(frame, x, y), ...marks],
   }) as SVGSVGElement & Plot.Plot;
   plot.setAttribute('role', 'img');
   plot.setAttribute('class', 'plot');
@@ -189,7 +195,12 @@ export function drawScatter(frame: Frame, points: LabelledPoint[], front: { x: n
   // Drawn twice: where the names find room depends on where the scales put the points.
   const scales = draw(frame, values, padding, []) as SVGSVGElement & Plot.Plot;
   const pixel = (axis: 'x' | 'y', value: number): number => scales.scale(axis)?.apply(value) as number;
-  const area = { left: 0, right: frame.width, top: MARGINS.marginTop - 4, bottom: frame.height - MARGINS.marginBottom };
+  const area = {
+    left: MARGINS.marginLeft - 4,
+    right: frame.width,
+    top: MARGINS.marginTop - 4,
+    bottom: frame.height - MARGINS.marginBottom,
+  };
   const bars = points.map(({ x, low, high }) => {
     const at = pixel('x', x);
     return { left: at - 2, right: at + 2, top: pixel('y', high), bottom: pixel('y', low) };
