@@ -30,6 +30,42 @@ const lloydMax = (bits: number): CodecFacts => ({
   source: 'Lloyd-Max levels for a Gaussian times 8-bit token × channel scales',
 });
 
+const centred = (bits: number): CodecFacts => ({
+  payloadBytes: (shape) => lloydMax(bits).payloadBytes(shape) + 2 * shape.channels,
+  exact: false,
+  source: 'the means of channels, and Lloyd-Max levels for the rest; for keyframes',
+});
+
+/** Low rank comes in sizes: `r32` is rank 32, `b16` the largest rank within 16 bits per hundred elements. */
+export type LowRankSize = 'r8' | 'r16' | 'r32' | 'b16';
+
+/** A rank is never above either side of the block; within a budget it is 1 at least. */
+function rankOf(size: string, { tokens, channels }: BlockShape, bytesARank: number, bytesBeside = 0): number {
+  const number = Number(size.slice(1));
+  const most = Math.min(tokens, channels);
+  if (size.startsWith('r')) return Math.min(number, most);
+  const budget = Math.floor((tokens * channels * number) / 800);
+  return Math.max(1, Math.min(most, Math.floor((budget - bytesBeside) / bytesARank)));
+}
+
+const lowRank = (size: LowRankSize): CodecFacts => ({
+  payloadBytes: (shape) => {
+    const bytes = 2 * (shape.tokens + shape.channels);
+    return bytes * rankOf(size, shape, bytes);
+  },
+  exact: false,
+  source: 'CompactFusion low rank: subspace iteration, factors in fp16',
+});
+
+const lowRankInt4 = (size: LowRankSize): CodecFacts => ({
+  payloadBytes: (shape) => {
+    const bytes = 8 + Math.ceil(shape.tokens / 2) + Math.ceil(shape.channels / 2);
+    return bytes * rankOf(size, shape, bytes);
+  },
+  exact: false,
+  source: 'CompactFusion low rank: factors in 4 bits, min-max per component',
+});
+
 /** With residual order 2: one fitted coefficient per channel rides behind the payload. */
 export const predictorBytes = ({ channels }: BlockShape): number => channels;
 
@@ -55,10 +91,26 @@ export const CODECS = {
     exact: false,
     source: 'CompactFusion 2-bit: levels 0.5 and 2.0 times u(token)·v(channel)',
   },
+  lowrank_r8: lowRank('r8'),
+  lowrank_r16: lowRank('r16'),
+  lowrank_r32: lowRank('r32'),
+  lowrank_int4_r8: lowRankInt4('r8'),
+  lowrank_int4_r32: lowRankInt4('r32'),
+  lowrank_int4_b16: lowRankInt4('b16'),
+  topk: {
+    payloadBytes: ({ tokens, channels }: BlockShape) => {
+      const groups = Math.ceil(channels / 16);
+      return tokens * (2 * groups + Math.ceil(groups / 2));
+    },
+    exact: false,
+    source: 'CompactFusion top-k: the largest of every 16 channels',
+  },
   lm1: lloydMax(1),
   lm2: lloydMax(2),
   lm3: lloydMax(3),
   lm4: lloydMax(4),
+  centred4: centred(4),
+  centred5: centred(5),
   int8: {
     payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + tokens * channels,
     exact: false,
@@ -79,7 +131,7 @@ export const stateTensors = (name: CodecName, residualOrder: 0 | 1 | 2): number 
   CODECS[name].exact ? Number(isLossy(name)) : residualOrder;
 
 /** What a keyframe can be sent in. */
-export type KeyframeCodec = 'identity' | 'int8';
+export type KeyframeCodec = 'identity' | 'int8' | 'centred4' | 'centred5';
 
 /** Each role's section in a message starts on this boundary; a message ends with one such block of flags. */
 export const SECTION_ALIGN = 16;

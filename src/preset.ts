@@ -9,6 +9,8 @@ export type PresetName =
   | 'int8'
   | 'paper-1bit'
   | 'paper-2bit'
+  | 'paper-lowrank32'
+  | 'paper-lowrank32-int4'
   | 'cfx-1bit'
   | 'cfx-2bit'
   | 'cfx-3bit';
@@ -28,6 +30,8 @@ export const PRESETS: { readonly [N in PresetName]: Preset } = {
   int8: { rules: [{ codec: 'int8', residualOrder: 0, keyframeCodec: 'int8' }], source: 'one byte an element, stateless' },
   'paper-1bit': { rules: [{ codec: 'binary' }], source: 'CompactFusion 1-bit: residual with error feedback' },
   'paper-2bit': { rules: [{ codec: 'int2' }], source: 'CompactFusion 2-bit: residual with error feedback' },
+  'paper-lowrank32': { rules: [{ codec: 'lowrank_r32' }], source: 'CompactFusion rank 32, factors in fp16' },
+  'paper-lowrank32-int4': { rules: [{ codec: 'lowrank_int4_r32' }], source: 'CompactFusion rank 32, factors in 4 bits' },
   'cfx-1bit': {
     rules: [
       // what an 8-bit keyframe saves over 16 bits pays for a second bit of o in 32 steps

@@ -32,7 +32,7 @@ const CALLS = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((step) =>
 const PROGRAM = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from cfx_shim import codecs, collectives
+from cfx_shim import codecs, coding
 from cfx_shim.plan import Plan
 given = json.load(sys.stdin)
 modules = {name: codecs.load(name) for name in codecs.CODECS}
@@ -43,7 +43,7 @@ print(json.dumps({
     "payloads": {name: [module.payload_bytes(*shape) for shape in shapes] for name, module in modules.items()},
     "exact": {name: module.EXACT for name, module in modules.items()},
     "delayed": [name for name in modules if codecs.is_delayed(name)],
-    "aligned": [collectives._align(size) for size in given["sizes"]],
+    "aligned": [coding.aligned(size) for size in given["sizes"]],
     "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe] for t in treatments],
 }))
 `;
@@ -89,7 +89,8 @@ test('Both languages find the same cell for every call', () => {
 test('Every adapter and every codec of the tables has its Python file', () => {
   const files = [
     ...Object.keys(ADAPTERS).map((name) => `adapters/${name}`),
-    ...Object.keys(CODECS).map((name) => `codecs/${name}`),
+    // a family's sizes share its file
+    ...Object.keys(CODECS).map((name) => `codecs/${name.replace(/_[rb]\d+$/, '')}`),
   ];
   expect(files.filter((file) => !existsSync(join(SHIM_PATH, 'cfx_shim', `${file}.py`)))).toEqual([]);
 });

@@ -10,7 +10,26 @@ SECTION_ALIGN = 16
 TORCH_SINCE = "2.6"
 ROLES = ("q", "k", "v", "o")
 COLLECTIVES = ("all_to_all", "all_gather")
-CODECS = ("identity", "stale", "binary", "int2", "lm1", "lm2", "lm3", "lm4", "int8")
+CODECS = (
+    "identity",
+    "stale",
+    "binary",
+    "int2",
+    "lowrank_r8",
+    "lowrank_r16",
+    "lowrank_r32",
+    "lowrank_int4_r8",
+    "lowrank_int4_r32",
+    "lowrank_int4_b16",
+    "topk",
+    "lm1",
+    "lm2",
+    "lm3",
+    "lm4",
+    "centred4",
+    "centred5",
+    "int8",
+)
 ADAPTERS = {"xdit": {"distribution": "xfuser", "since": "0.7", "before": "0.8"}}
 ERRORS = {
     "CFX_USAGE": 64,
@@ -104,7 +123,7 @@ _Observe = {
     "required": ("firstSample", "folder", "measureSamples", "outputs", "record"),
 }
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
-_KeyframeCodec = {"enum": ("identity", "int8"), "type": "string"}
+_KeyframeCodec = {"enum": ("centred4", "centred5", "identity", "int8"), "type": "string"}
 _Cell = {
     "type": "object",
     "properties": {
@@ -129,7 +148,27 @@ _Cell = {
         "roles": {"type": "array", "items": _Role},
         "collectives": {"type": "array", "items": _Collective},
         "codec": {
-            "enum": ("binary", "identity", "int2", "int8", "lm1", "lm2", "lm3", "lm4", "off", "stale"),
+            "enum": (
+                "binary",
+                "centred4",
+                "centred5",
+                "identity",
+                "int2",
+                "int8",
+                "lm1",
+                "lm2",
+                "lm3",
+                "lm4",
+                "lowrank_int4_b16",
+                "lowrank_int4_r32",
+                "lowrank_int4_r8",
+                "lowrank_r16",
+                "lowrank_r32",
+                "lowrank_r8",
+                "off",
+                "stale",
+                "topk",
+            ),
             "type": "string",
         },
         "residualOrder": {"enum": (0, 1, 2), "type": "number"},

@@ -1,0 +1,22 @@
+"""Plain numbers in a payload: float16 in its bytes, and input made finite."""
+
+import torch
+
+_HALF_MAX = 65504.0
+
+
+def finite(x):
+    """``x`` with 0 for NaN and Inf, in one piece; and a 0-d bool tensor: one of them was seen."""
+    return x.nan_to_num(0.0, 0.0, 0.0).contiguous(), ~(x.abs().amax() < torch.inf)
+
+
+def to_half(x):
+    """Little-endian float16 as bytes [.., 2·n] uint8; finite values beyond its range become its largest."""
+    return x.clamp(-_HALF_MAX, _HALF_MAX).to(torch.float16).contiguous().view(torch.uint8)
+
+
+def from_half(raw, *shape):
+    """float32 of ``shape`` from the bytes ``raw`` [B, 2·n] uint8; NaN and Inf, which no encoder writes, become 0."""
+    # a copy, because a view as float16 needs even strides
+    values = raw.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
+    return values.nan_to_num_(0.0, 0.0, 0.0).view(shape)
