@@ -22,7 +22,7 @@ export interface Cell {
   collectives: Collective[];
   /** `off` leaves the matching tensors to the framework. */
   codec: CodecName | 'off';
-  /** 0: code the tensor itself. 1: its difference to the base. 2: its difference to a prediction from the base's last change. */
+  /** 0: code the tensor itself. 1: its difference to the base. 2: its difference to a prediction from the base's trend. */
   residualOrder: 0 | 1 | 2;
   /** With a base: the sender's follows the decoded value (true) or the exact one (false). */
   feedback: boolean;

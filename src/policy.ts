@@ -40,12 +40,12 @@ export interface Rule {
   codec: CodecName | 'off';
   /**
    * 0 codes the tensor itself, 1 its difference to the base, 2 its difference to a prediction from the base and its
-   * last change (needs feedback). Default: 1 for a lossy codec, 0 for an exact one.
+   * trend (needs feedback). Default: 1 for a lossy codec, 0 for an exact one.
    */
   residualOrder?: 0 | 1 | 2;
   /** With a base: the sender's follows what receivers decode (error feedback). Default true. */
   feedback?: boolean;
-  /** What keyframes are sent in: "identity", the tensor's own type (default), or "int8", half or a quarter of the bytes. */
+  /** What keyframes are sent in: "identity", the tensor's own type (default), or 8 ("int8"), 5 or 4 bits ("centred5", "centred4"). */
   keyframeCodec?: KeyframeCodec;
 }
 
@@ -79,9 +79,10 @@ function mistakesIn(policy: unknown): Mistake[] {
     }),
   );
   const open = written.flatMap((rule, index) => {
-    const { residualOrder, feedback } = (rule ?? {}) as Partial<Rule>;
-    const wrong = residualOrder === 2 && feedback === false;
-    return wrong ? [{ path: ['rules', index, 'feedback'], found: 'false', expected: 'true, for residualOrder is 2' }] : [];
+    const { codec, residualOrder, feedback } = (rule ?? {}) as Partial<Rule>;
+    const at = (key: string, found: string, expected: string): Mistake[] => [{ path: ['rules', index, key], found, expected }];
+    if (codec === 'skip' && residualOrder === 0) return at('residualOrder', '0', '1 or 2, for skip leaves the base as it is');
+    return residualOrder === 2 && feedback === false ? at('feedback', 'false', 'true, for residualOrder is 2') : [];
   });
   const mistakes = [...mistakesOf('policy', policy).filter((mistake) => !isRange(mistake)), ...ranges, ...open];
   const empty = preset === undefined && written.length === 0;

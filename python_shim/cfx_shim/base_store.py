@@ -91,10 +91,12 @@ def add_decoded_(base, values):
     """
     if base.dtype == torch.float32:
         return base.add_(values)
-    total = values.add_(base)
-    if base.dtype == torch.float16:
-        total.clamp_(-65504.0, 65504.0)
-    return base.copy_(total)
+    return round_into_(base, values.add_(base))
+
+
+def round_into_(state, values):
+    """``state`` = ``values``, float32, rounded to its dtype; float16 saturates."""
+    return state.copy_(values.clamp(-65504.0, 65504.0) if state.dtype == torch.float16 else values)
 
 
 def digest(tensor) -> str:

@@ -1,7 +1,7 @@
 """How one section of a message is written and read: raw, coded as it is, or coded against a base.
 
-A residual section keeps a state tensor [B, order, N, C] in the tensor's own dtype: the base, and for order 2 its last
-change. Both ends move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
+A residual section keeps a state tensor [B, order, N, C] in the tensor's own dtype: the base, and for order 2 its trend
+(see ``predictor``). Both ends move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 
 from . import codecs, predictor
 from ._contract import SECTION_ALIGN
-from .base_store import add_decoded_
+from .base_store import add_decoded_, round_into_
 from .plan import Treatment
 
 
@@ -120,7 +120,7 @@ def encode(section, blocks, room, state):
     else:
         non_finite = codec.encode(delta, payload)
     if section.treatment.feedback:
-        _move(state, codec.decode(payload, section.tokens, section.channels), predicted)
+        _move(codec, state, codec.decode(payload, section.tokens, section.channels), predicted)
     else:
         state[:, 0].copy_(blocks)
     return non_finite
@@ -145,23 +145,24 @@ def decode(section, room, state):
     predicted = None
     if section.predicts:
         predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
-    return _move(state, decoded, predicted)
+    return _move(codec, state, decoded, predicted)
 
 
 def _start(section, state, values):
-    """A keyframe: the base becomes ``values``; its last change is known if there was a base before."""
+    """A keyframe: the base becomes ``values``; its trend is how it changes, known if there was a base before."""
     if section.order == 2:
         if section.continues:
-            state[:, 1].copy_(values - state[:, 0])
+            round_into_(state[:, 1], values.float() - state[:, 0])
         else:
             state[:, 1].zero_()
-    return state[:, 0].copy_(values)
+    return state[:, 0].copy_(values) if values.dtype == state.dtype else round_into_(state[:, 0], values)
 
 
-def _move(state, decoded, predicted):
-    """The base changes by what was predicted and what was decoded."""
-    if state.shape[1] == 2:
-        if predicted is not None:
-            decoded.add_(predicted)
-        state[:, 1].copy_(decoded)
+def _move(codec, state, decoded, predicted):
+    """The base changes by what was predicted and what was decoded, its trend follows by the codec's gain."""
+    if predicted is not None:
+        gain = getattr(codec, "TREND_GAIN", 1.0)
+        trend = decoded if gain == 1.0 else (decoded * gain).add_(predicted)
+        decoded.add_(predicted)
+        round_into_(state[:, 1], trend)
     return add_decoded_(state[:, 0], decoded)

@@ -1,9 +1,14 @@
-"""Residual order 2: predict a base's next change from its last one, and code only what the prediction misses.
+"""Residual order 2: predict a base's next change from its trend, and code only what the prediction misses.
 
-With base b and last change d = b_{t-1} - b_{t-2}, the prediction is b + beta·d, with one beta per channel, fitted by
-least squares on the sender: beta_c = <x_c - b_c, d_c> / <d_c, d_c>, sums over tokens as in ``codecs._sums``. Successive changes of
-diffusion activations point the same way (correlation 0.6 to 0.9), so this takes more off the error than another bit;
-where they do not, beta goes to 0 and the scheme falls back to order 1.
+With base b and trend d, the prediction is b + beta·d, with one beta per channel, fitted by least squares on the sender:
+beta_c = <x_c - b_c, d_c> / <d_c, d_c>, sums over tokens as in ``codecs._sums``. What is decoded of the rest is q; then
+
+    b' = b + (beta·d + q)        d' = beta·d + gain·q
+
+With gain 1 the trend is the base's last change. A codec of much noise asks for a smaller gain, which makes the pair an
+alpha-beta filter (the steady state of a Kalman filter for position and velocity). Successive changes of diffusion
+activations point the same way (correlation 0.6 to 0.9), so this takes more off the error than another bit; where they
+do not, beta goes to 0 and the scheme falls back to order 1.
 
 On the wire, per block: C bytes, beta_c as a signed byte in steps of 1/64 (-2 to 127/64).
 """

@@ -2,7 +2,8 @@
 
 import torch
 
-from cfx_shim import predictor
+from cfx_shim import coding, predictor
+from cfx_shim.plan import Treatment
 
 
 def fitted(delta, trend):
@@ -45,3 +46,35 @@ def test_nan_in_the_change_predicts_none_in_its_channel():
     delta[0, 0, 0] = float("nan")
     predicted = predictor.predicted_change(trend, fitted(delta, trend))
     assert predicted[0, :, 0].eq(0).all() and predicted[0, :, 1].eq(1).all()
+
+
+def test_the_sums_of_the_fit_give_the_energy_of_what_it_misses():
+    noise = torch.Generator().manual_seed(3)
+    trend = torch.randn((2, 70, 5), generator=noise)
+    delta = 0.8 * trend + 0.1 * torch.randn((2, 70, 5), generator=noise)
+    room = torch.empty((2, 5), dtype=torch.uint8)
+    energy = predictor.fit(delta, trend, room)
+    left = delta - predictor.predicted_change(trend, room)
+    torch.testing.assert_close(energy, left.square().sum(dim=1), rtol=1e-4, atol=0)
+
+
+def test_the_trend_takes_over_three_quarters_of_what_one_bit_says_and_all_of_what_more_bits_say():
+    for codec, gain in (("lm1", 0.75), ("lm2", 1.0), ("lm3", 1.0), ("int2", 1.0)):
+        # beta ends at 127/64: with a trend of 0.25, half of a change of 1 is left to the codec
+        state = torch.tensor([0.0, 0.25]).view(1, 2, 1, 1).repeat(1, 1, 1, 8)
+        section = coding.Section("k", torch.ones(1, 1, 8), Treatment(codec, 2, True))
+        room = torch.zeros((1, section.bytes), dtype=torch.uint8)
+        coding.encode(section, section.blocks, room, state)
+        assert room[0, -8:].view(torch.int8).tolist() == [127] * 8
+        predicted = 127 / 256
+        decoded = state[0, 0] - predicted
+        assert decoded.min() > 0.1
+        torch.testing.assert_close(state[0, 1], predicted + gain * decoded)
+
+
+def test_a_trend_beyond_float16_is_its_largest_value():
+    state = torch.tensor([-65504.0, 0.0], dtype=torch.float16).view(1, 2, 1, 1)
+    section = coding.Section("k", torch.full((1, 1, 1), 65504.0, dtype=torch.float16), Treatment("lm2", 2, True, "int8"))
+    section.keyframe = section.continues = True
+    coding.encode(section, section.blocks, torch.zeros((1, section.bytes), dtype=torch.uint8), state)
+    assert state.flatten().tolist() == [65504.0, 65504.0]

@@ -1,4 +1,4 @@
-"""Lloyd-Max quantisers for a Gaussian, on u·v scales: what lm1, lm2, lm3 and lm4 share.
+"""Lloyd-Max quantisers for a Gaussian, on u·v scales: what lm1 to lm4 and the centred codecs share.
 
 x is coded as its sign and the nearest of 2^(bits-1) levels times s, with s = u·v of ``_log_scales`` (the mean
 magnitude). Levels are those of least squared error for a Gaussian (Max 1960), given here over the mean magnitude,
@@ -20,6 +20,10 @@ _GAUSSIAN = {
     2: (0.4528, 1.5104),
     3: (0.2451, 0.7560, 1.3439, 2.1520),
     4: (0.1284, 0.3881, 0.6568, 0.9424, 1.2562, 1.6181, 2.0690, 2.7326),
+    5: (
+        *(0.0659, 0.1981, 0.3314, 0.4667, 0.6049, 0.7471, 0.8946, 1.0488),
+        *(1.2118, 1.3863, 1.5762, 1.7872, 2.0287, 2.3177, 2.6911, 3.2607),
+    ),
 }
 
 
