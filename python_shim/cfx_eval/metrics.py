@@ -41,7 +41,7 @@ def compare(clip, reference, lpips=None) -> dict:
 
 def why_no_ms_ssim(shape) -> str:
     """Why MS-SSIM is not defined for clips of this shape; empty if it is."""
-    least = (_SSIM_WINDOW - 1) * 2 ** (_SCALES - 1) + 1
+    least = _SSIM_WINDOW * 2 ** (_SCALES - 1)
     height, width = shape[1:3]
     if min(height, width) >= least:
         return ""
