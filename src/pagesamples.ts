@@ -128,7 +128,7 @@ function sizeOf({ policies }: Evaluation, index: number, read: ReadFile): number
 }
 
 /** Each policy's worst sample first, then all in their order, as far as the bytes reach; at least one. */
-export function chooseSamples(evaluation: Evaluation, read: ReadFile, most = MOST_BYTES): number[] {
+export function chooseSamples(evaluation: Evaluation, read: ReadFile, most: number): number[] {
   const [reference, ...compressed] = evaluation.policies;
   const worst = compressed.flatMap(({ samples }) => {
     const [first] = samples
@@ -146,9 +146,9 @@ export function chooseSamples(evaluation: Evaluation, read: ReadFile, most = MOS
   return chosen.sort((a, b) => a - b);
 }
 
-export function renderSamples(evaluation: Evaluation, read: ReadFile): Markup {
+export function renderSamples(evaluation: Evaluation, read: ReadFile, most = MOST_BYTES): Markup {
   const all = evaluation.policies[0]?.samples ?? [];
-  const chosen = chooseSamples(evaluation, read);
+  const chosen = chooseSamples(evaluation, read, most);
   const clips = all.some(({ outputs }) => outputs.some(({ frames }) => frames > 1));
   const folders = evaluation.policies.map(({ folder }) => `${folder}/`);
   return html`<p class="quiet">Under each policy's picture its distance from the uncompressed one, ${evaluation.differenceGain} times amplified: black is equal. Point at a picture, or tab to it, to see the uncompressed one in its place.${

@@ -27,7 +27,7 @@ const LINE = 14;
 const RADIUS = 7;
 
 /** Rings around the point, nearest first; right and left before above and below, since lines run up and down. */
-const CANDIDATES: Placement[] = [0, 14, 28, 42].flatMap((far): Placement[] => [
+const CANDIDATES: Placement[] = [0, 14, 28, 42, 56].flatMap((far): Placement[] => [
   { dx: 9 + far / 4, dy: far === 0 ? 0 : -far, textAnchor: 'start' },
   { dx: -9 - far / 4, dy: far === 0 ? 0 : -far, textAnchor: 'end' },
   { dx: 9 + far / 4, dy: far, textAnchor: 'start' },
