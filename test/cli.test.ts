@@ -29,7 +29,7 @@ const FROZEN = {
   setup: '--print-python --python --side',
   record: '--agree-timeout --config --device --hello-timeout --layers --out --python --roles --steps --token-stride',
   report: '',
-  eval: '--agree-timeout --config --device --hello-timeout --json --judge --lpips-weights --measure --out --policies --prompts --python --seeds --verify',
+  eval: '--agree-timeout --config --device --hello-timeout --json --judge --lpips-weights --measure --out --policies --prompts --python --seeds --trace --verify',
   demo: '--out --policy --prompt --ring --seed --steps --ulysses',
 };
 
@@ -64,6 +64,8 @@ describe('the command line', () => {
     [['attach', '--'], /found no launch command/],
     [['shim'], /--out <dir>/],
     [['record'], /--out <dir>/],
+    [['eval', '--trace', 'nowhere'], /nowhere does not exist/],
+    [['eval', '--trace', '.', '--', 'true'], /both --trace and a launch/],
     [['record', '--out', 'x'], /no launch command/],
     [['record', '--out', 'x', '--roles', 'q,z'], /"z"; expected some of q,k,v,o/],
     [['record', '--out', 'x', '--layers', '3-1'], /both ends included/],

@@ -18,6 +18,7 @@ import { configOptions, type Examination, examine, requireLaunch, resolveOptions
 import { isPolicyFile } from '../preset.js';
 import type { Registration } from '../program.js';
 import { ensureEnvironment } from '../setup.js';
+import { runTraceEvaluation } from './evaltrace.js';
 
 const KEYS: ConfigKey[] = ['device', 'python', 'verify', 'agreeTimeoutSeconds', 'helloTimeoutSeconds'];
 const UNCOMPRESSED = 'off';
@@ -33,6 +34,7 @@ interface Options {
   lpipsWeights?: string;
   measure: number;
   json?: boolean;
+  trace?: string;
 }
 
 const count = (text: string): number => {
@@ -52,6 +54,7 @@ export const evalCommand = ({ context, exitWith }: Registration): Command => {
     .option('--judge <command>', 'a program that reads {file} and prints accuracies as JSON')
     .option('--lpips-weights <dir>', 'a folder with alexnet.safetensors, for LPIPS')
     .option('--json', 'print the evaluation as JSON instead of a table')
+    .option('--trace <dir>', 'evaluate on activations that "cfx record" kept, offline, instead of a launch')
     .addHelpText(
       'after',
       `
@@ -86,6 +89,10 @@ async function interruptible(run: (signal: AbortSignal) => Promise<number>, cont
 
 async function runEval(options: Options, context: Context, signal: AbortSignal): Promise<number> {
   const { config } = resolveOptions({ ...options, json: undefined }, context);
+  if (options.trace !== undefined) {
+    const policies = (options.policies ?? config.policy).split(',').map((name) => name.trim());
+    return runTraceEvaluation({ trace: options.trace, policies, json: options.json ?? false }, context, signal);
+  }
   const command = requireLaunch(context, 'eval');
   const policies = readPolicies(options.policies ?? config.policy, context);
   checkPlaceholders(command, { prompts: options.prompts !== undefined, seeds: options.seeds !== undefined });
