@@ -11,14 +11,16 @@ import { checkJudge } from '../evaljudge.js';
 import { checkLpipsWeights } from '../evalmetrics.js';
 import { checkPlaceholders, parseSeeds, readPrompts, type Sample, samplesOf } from '../evalsamples.js';
 import { renderTable } from '../evaltable.js';
+import { evaluateTrace } from '../evaltrace.js';
 import type { Evaluation } from '../evaluation.js';
 import { type EvaluatedPolicy, evaluate } from '../evaluator.js';
 import { PACKAGE_ROOT, VERSION } from '../package.js';
+import type { Plan } from '../plan.js';
 import { configOptions, type Examination, examine, requireLaunch, resolveOptions, resolvePolicy } from '../preparation.js';
 import { isPolicyFile } from '../preset.js';
 import type { Registration } from '../program.js';
 import { ensureEnvironment } from '../setup.js';
-import { runTraceEvaluation } from './evaltrace.js';
+import { renderTrace } from '../tracing.js';
 
 const KEYS: ConfigKey[] = ['device', 'python', 'verify', 'agreeTimeoutSeconds', 'helloTimeoutSeconds'];
 const UNCOMPRESSED = 'off';
@@ -90,8 +92,10 @@ async function interruptible(run: (signal: AbortSignal) => Promise<number>, cont
 async function runEval(options: Options, context: Context, signal: AbortSignal): Promise<number> {
   const { config } = resolveOptions({ ...options, json: undefined }, context);
   if (options.trace !== undefined) {
-    const policies = (options.policies ?? config.policy).split(',').map((name) => name.trim());
-    return runTraceEvaluation({ trace: options.trace, policies, json: options.json ?? false }, context, signal);
+    const plans = (options.policies ?? config.policy).split(',').map((name) => readPolicy(name.trim(), context));
+    const evaluation = await evaluateTrace(options.trace, plans, context, signal);
+    context.out(options.json ? `${JSON.stringify(evaluation, null, 1)}\n` : renderTrace(evaluation));
+    return 0;
   }
   const command = requireLaunch(context, 'eval');
   const policies = readPolicies(options.policies ?? config.policy, context);
@@ -127,6 +131,11 @@ const attachOptions = (config: Config, { sidePath }: Examination, { env, cwd }: 
   agreeTimeoutSeconds: config.agreeTimeoutSeconds,
   helloTimeoutSeconds: config.helloTimeoutSeconds,
 });
+
+function readPolicy(name: string, { cwd }: Context): { policy: string; plan: Plan } {
+  const { policy, plan } = resolvePolicy(isPolicyFile(name) ? resolve(cwd, name) : name);
+  return { policy: policy.name ?? name, plan };
+}
 
 /** The uncompressed run, then each policy; all mistakes in policy files before anything is started. */
 function readPolicies(names: string, context: Context): EvaluatedPolicy[] {
