@@ -81,6 +81,7 @@ export async function makeSamples(run: PolicyRun): Promise<number> {
 
 async function launchOnce(run: PolicyRun, firstSample: number, command: string[]) {
   const { folder, provenance, log } = run;
+  log('starts the launch; what it prints goes into launch.log');
   const handle = await attach({
     ...run.attach,
     command,
@@ -92,6 +93,7 @@ async function launchOnce(run: PolicyRun, firstSample: number, command: string[]
   const output = createWriteStream(join(folder, LAUNCH_LOG), { flags: firstSample > 0 ? 'a' : 'w' });
   handle.stdout?.pipe(output, { end: false });
   handle.stderr?.pipe(output, { end: false });
+  handle.once('ready', ({ verdict }) => verdict && log('the ranks are attached'));
   const summary = await handle.done;
   await new Promise<void>((resolve) => output.end(resolve));
   return { summary, exitCode: handle.exitCode };
