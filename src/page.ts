@@ -4,13 +4,13 @@
  */
 import type { Evaluation } from './evaluation.js';
 import { curveFigures } from './pagecurves.js';
-import { type Figure, renderFigure } from './pagefigure.js';
+import { renderDocument } from './pagedocument.js';
+import { renderFigures } from './pagefigure.js';
 import { counted } from './pageformat.js';
 import { renderHeat } from './pageheat.js';
-import { html, Markup } from './pagemarkup.js';
+import { html, type Markup } from './pagemarkup.js';
 import { rateFigures } from './pagerate.js';
 import { type ReadFile, renderSamples } from './pagesamples.js';
-import { STYLE } from './pagestyle.js';
 import { renderTable } from './pagetable.js';
 import { trajectoryFigures } from './pagetrajectory.js';
 
@@ -19,8 +19,6 @@ export type { ReadFile } from './pagesamples.js';
 
 /** A word of a command as a shell would need it. */
 const quoted = (word: string): string => (/^[\w@%+=:,./{}-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
-
-const figures = (list: Figure[]): Markup => html`<div class="figures">${list.map(renderFigure)}</div>`;
 
 function renderHead({ command, versions, created, worldSize, device, steps, prompts, policies }: Evaluation): Markup {
   const facts = [
@@ -40,32 +38,19 @@ function renderHead({ command, versions, created, worldSize, device, steps, prom
  */
 export function renderPage(evaluation: Evaluation, read: ReadFile): string {
   const heat = renderHeat(evaluation);
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>cfx eval: ${evaluation.policies
-    .slice(1)
-    .map(({ name }) => name)
-    .join(', ')}</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-<header>${renderHead(evaluation)}</header>
+  const names = evaluation.policies.slice(1).map(({ name }) => name);
+  return renderDocument(
+    `cfx eval: ${names.join(', ')}`,
+    html`<header>${renderHead(evaluation)}</header>
 <main>
 <section><h2>How much picture each byte buys</h2>
 ${renderTable(evaluation)}
-${figures(rateFigures(evaluation))}</section>
+${renderFigures(rateFigures(evaluation))}</section>
 <section><h2>Samples</h2>
 ${renderSamples(evaluation, read)}</section>
 <section><h2>Step by step</h2>
-${figures([...curveFigures(evaluation), ...trajectoryFigures(evaluation)])}
+${renderFigures([...curveFigures(evaluation), ...trajectoryFigures(evaluation)])}
 ${heat}</section>
-</main>
-</body>
-</html>
-`;
-  return page.text;
+</main>`,
+  );
 }

@@ -22,7 +22,7 @@ const curveTable = ({ names, curves }: Curves, format: (value: number | null) =>
 
 const hasValue = (curve: Curve): boolean => curve.some((value) => value !== null && value > 0);
 
-interface CurveFigure extends Curves {
+export interface CurveFigure extends Curves {
   title: string;
   caption: string;
   label: string;
@@ -30,7 +30,7 @@ interface CurveFigure extends Curves {
   percent: boolean;
 }
 
-const curveFigure = ({ title, caption, label, log, percent: inPercent, names, curves }: CurveFigure): Figure => {
+export const curveFigure = ({ title, caption, label, log, percent: inPercent, names, curves }: CurveFigure): Figure => {
   const kept = curves.map((curve, index) => ({ curve, name: names[index] as Legend })).filter(({ curve }) => hasValue(curve));
   const format = inPercent ? percent : (value: number | null) => (value === null ? '–' : value.toFixed(4));
   const of = kept.map(({ name }) => name);

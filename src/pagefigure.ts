@@ -43,7 +43,7 @@ export const renderNumbers = ({ head, rows }: NumberTable): Markup =>
     ([first = '', ...cells]) => html`<tr><th scope="row">${first}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`,
   )}</tbody></table></div>`;
 
-export function renderFigure({ title, caption, draw, legend, table }: Figure): Markup | null {
+function renderFigure({ title, caption, draw, legend, table }: Figure): Markup | null {
   const [wide, narrow] = [draw(...WIDE), draw(...NARROW)];
   if (wide === null || narrow === null) return null;
   return html`<figure>
@@ -55,3 +55,5 @@ ${legend.length > 1 ? html`<ul class="legend">${legend.map(swatch)}</ul>` : null
 </figure>
 `;
 }
+
+export const renderFigures = (figures: Figure[]): Markup => html`<div class="figures">${figures.map(renderFigure)}</div>`;

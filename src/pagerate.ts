@@ -2,6 +2,7 @@
 import type { Evaluation, MetricName, PolicyEvaluation } from './evaluation.js';
 import { type Figure, legendOf } from './pagefigure.js';
 import { decibels, listed, megabytes, similarity } from './pageformat.js';
+import { frontOf } from './pagefront.js';
 import { drawScatter, standAlone } from './plot.js';
 
 interface Quality {
@@ -20,22 +21,14 @@ const QUALITIES: Quality[] = [
   { metric: 'msSsim', name: 'MS-SSIM', unit: '', format: similarity, lowerIsBetter: false },
 ];
 
-/** Policies that no other one beats in bytes and quality both, fewest bytes first. */
-export function frontOf(policies: PolicyEvaluation[], metric: MetricName, lowerIsBetter = false): PolicyEvaluation[] {
+/** Policies that no other one beats in bytes and in this metric, fewest bytes first. */
+export function bestPolicies(policies: PolicyEvaluation[], metric: MetricName, lowerIsBetter = false): PolicyEvaluation[] {
   const sign = lowerIsBetter ? -1 : 1;
-  const quality = (policy: PolicyEvaluation) => sign * (policy.metrics[metric]?.mean ?? Number.NEGATIVE_INFINITY);
-  const kept = policies.filter((policy) => policy.metrics[metric] !== null);
-  return kept
-    .filter(
-      (policy) =>
-        !kept.some(
-          (other) =>
-            other.wireBytesPerSample <= policy.wireBytesPerSample &&
-            quality(other) >= quality(policy) &&
-            (other.wireBytesPerSample < policy.wireBytesPerSample || quality(other) > quality(policy)),
-        ),
-    )
-    .sort((a, b) => a.wireBytesPerSample - b.wireBytesPerSample);
+  return frontOf(
+    policies.filter(({ metrics }) => metrics[metric] !== null),
+    ({ wireBytesPerSample }) => wireBytesPerSample,
+    ({ metrics }) => sign * (metrics[metric]?.mean as number),
+  );
 }
 
 function drawRate(
@@ -50,7 +43,7 @@ function drawRate(
     if (!statistic || wireBytesPerSample === 0) return [];
     return [{ x: wireBytesPerSample / 1e6, y: statistic.mean, low: statistic.lowest, high: statistic.highest, label, style }];
   });
-  const front = frontOf(evaluation.policies, metric, lowerIsBetter).map(({ wireBytesPerSample, metrics }) => ({
+  const front = bestPolicies(evaluation.policies, metric, lowerIsBetter).map(({ wireBytesPerSample, metrics }) => ({
     x: wireBytesPerSample / 1e6,
     y: metrics[metric]?.mean as number,
   }));

@@ -2,7 +2,7 @@
 import type { Evaluation, MetricName, PolicyEvaluation, Statistic } from './evaluation.js';
 import { counted, decibels, listed, megabytes, percent, seconds, similarity, times } from './pageformat.js';
 import { html, type Markup } from './pagemarkup.js';
-import { frontOf } from './pagerate.js';
+import { bestPolicies } from './pagerate.js';
 
 interface Column {
   title: string;
@@ -117,7 +117,7 @@ const verdict = (front: PolicyEvaluation[]): Markup | null =>
 export function renderTable(evaluation: Evaluation): Markup {
   const { policies } = evaluation;
   const compressed = policies.slice(1);
-  const front = frontOf(compressed, 'psnr');
+  const front = bestPolicies(compressed, 'psnr');
   const columns = COLUMNS.filter(({ value }) => policies.some((policy) => value(policy) !== null));
   const best = columns.map((column) => bestOf(column, compressed));
   const cell = (column: Column, index: number, policy: PolicyEvaluation): Markup => {

@@ -2,7 +2,7 @@
 import { parseHTML } from 'linkedom';
 import type { Evaluation } from '../src/evaluation.js';
 import { renderPage, renderRateDistortion } from '../src/page.js';
-import { frontOf } from '../src/pagerate.js';
+import { bestPolicies } from '../src/pagerate.js';
 import { chooseSamples, renderSamples } from '../src/pagesamples.js';
 import { CLIP, makeEvaluation, PICTURE, SHAPE } from './fixtures/evaluation.js';
 
@@ -181,7 +181,7 @@ test('An evaluation without measures and pictures is a page all the same', () =>
 
 test('The front holds the policies that no other one beats', () => {
   const fronts = (policies: typeof SHAPE.policies, lower = false) =>
-    frontOf(makeEvaluation({ policies }).policies.slice(1), 'psnr', lower).map(({ name }) => name);
+    bestPolicies(makeEvaluation({ policies }).policies.slice(1), 'psnr', lower).map(({ name }) => name);
   expect(fronts(SHAPE.policies)).toEqual(['naive-1bit', 'paper-1bit', 'paper-2bit']);
   expect(fronts([...SHAPE.policies].reverse())).toEqual(['naive-1bit', 'paper-1bit', 'paper-2bit']);
   expect(fronts(SHAPE.policies, true)).toEqual(['naive-1bit']);
