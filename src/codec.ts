@@ -111,6 +111,22 @@ export const CODECS = {
   lm4: lloydMax(4),
   centred4: centred(4),
   centred5: centred(5),
+  fp8: {
+    payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + tokens * channels,
+    exact: false,
+    source: 'e4m3, one scale per token, stateless',
+  },
+  int4: {
+    payloadBytes: ({ tokens, channels }: BlockShape) =>
+      2 * channels + tokens * (2 + Math.ceil(channels / 32) + Math.ceil(channels / 2)),
+    exact: false,
+    source: 'the means of channels, and 4 bits with scales per token and 32 channels; for keyframes',
+  },
+  skip: {
+    payloadBytes: () => 0,
+    exact: false,
+    source: 'nothing: the base stays, or moves as predicted',
+  },
   int8: {
     payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + tokens * channels,
     exact: false,
@@ -131,7 +147,7 @@ export const stateTensors = (name: CodecName, residualOrder: 0 | 1 | 2): number 
   CODECS[name].exact ? Number(isLossy(name)) : residualOrder;
 
 /** What a keyframe can be sent in. */
-export type KeyframeCodec = 'identity' | 'int8' | 'centred4' | 'centred5';
+export type KeyframeCodec = 'identity' | 'int8' | 'fp8' | 'int4' | 'centred4' | 'centred5';
 
 /** Each role's section in a message starts on this boundary; a message ends with one such block of flags. */
 export const SECTION_ALIGN = 16;

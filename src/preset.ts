@@ -1,4 +1,5 @@
 /** The preset table: policies with a name. */
+import type { KeyframeCodec } from './codec.js';
 import { unknownName } from './nearest.js';
 import type { Rule } from './policy.js';
 
@@ -6,6 +7,7 @@ export type PresetName =
   | 'off'
   | 'identity'
   | 'stale'
+  | 'fp8'
   | 'int8'
   | 'paper-1bit'
   | 'paper-2bit'
@@ -20,28 +22,35 @@ export interface Preset {
   source: string;
 }
 
-/** Ours: Lloyd-Max levels, a fitted prediction, 8-bit keyframes; what those save pays for more bits where they count. */
-const predicted = { residualOrder: 2, keyframeCodec: 'int8' } as const;
+/**
+ * Ours: Lloyd-Max levels, a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no
+ * trend is known yet, so what short keyframes save over 16 bits pays for one more bit in the first steps.
+ */
+function ours(bits: 1 | 2 | 3, moreUntil: number, keyframeCodec: KeyframeCodec, where: Pick<Rule, 'roles' | 'steps'> = {}): Rule[] {
+  const rule = { ...where, residualOrder: 2, keyframeCodec } as const;
+  const more = ({ 1: 'lm2', 2: 'lm3', 3: 'lm4' } as const)[bits];
+  return [
+    { ...rule, steps: `0-${moreUntil}`, codec: more },
+    { ...rule, codec: `lm${bits}` },
+  ];
+}
 
 export const PRESETS: { readonly [N in PresetName]: Preset } = {
   off: { rules: [{ codec: 'off' }], source: 'attached, nothing compressed' },
   identity: { rules: [{ codec: 'identity' }], source: 'the whole path, without loss' },
   stale: { rules: [{ codec: 'stale' }], source: 'DistriFusion: each step uses what the step before received' },
+  fp8: { rules: [{ codec: 'fp8', residualOrder: 0, keyframeCodec: 'fp8' }], source: 'an 8-bit float an element, stateless' },
   int8: { rules: [{ codec: 'int8', residualOrder: 0, keyframeCodec: 'int8' }], source: 'one byte an element, stateless' },
   'paper-1bit': { rules: [{ codec: 'binary' }], source: 'CompactFusion 1-bit: residual with error feedback' },
   'paper-2bit': { rules: [{ codec: 'int2' }], source: 'CompactFusion 2-bit: residual with error feedback' },
   'paper-lowrank32': { rules: [{ codec: 'lowrank_r32' }], source: 'CompactFusion rank 32, factors in fp16' },
   'paper-lowrank32-int4': { rules: [{ codec: 'lowrank_int4_r32' }], source: 'CompactFusion rank 32, factors in 4 bits' },
   'cfx-1bit': {
-    rules: [
-      // what an 8-bit keyframe saves over 16 bits pays for a second bit of o in 32 steps
-      { roles: ['o'], steps: '0-31', codec: 'lm2', ...predicted },
-      { codec: 'lm1', ...predicted },
-    ],
-    source: 'no more bytes than paper-1bit; two bits for the attention output under Ulysses',
+    rules: [...ours(2, 3, 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, 3, 'centred5')],
+    source: 'no more bytes than paper-1bit; one bit more for the attention output under Ulysses',
   },
-  'cfx-2bit': { rules: [{ codec: 'lm2', ...predicted }], source: 'no more bytes than paper-2bit' },
-  'cfx-3bit': { rules: [{ codec: 'lm3', ...predicted }], source: 'three bits an element' },
+  'cfx-2bit': { rules: ours(2, 7, 'int8'), source: 'no more bytes than paper-2bit' },
+  'cfx-3bit': { rules: ours(3, 7, 'int8'), source: 'three bits an element' },
 };
 
 /** A policy is named by its preset, or by a path: with a folder in it or one of these endings. */

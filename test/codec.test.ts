@@ -6,6 +6,12 @@ test.each([
   ['stale', 120],
   ['binary', 32],
   ['int2', 38],
+  ['fp8', 36],
+  ['int4', 20 + 3 * (2 + 1 + 5)],
+  ['topk', 3 * 3],
+  ['lowrank_r8', 3 * 2 * 13],
+  ['lowrank_int4_r8', 3 * (8 + 2 + 5)],
+  ['skip', 0],
 ] as const)('The payload of %s', (name, bytes) => {
   expect(CODECS[name].payloadBytes({ tokens: 3, channels: 10, itemBytes: 4 })).toBe(bytes);
 });

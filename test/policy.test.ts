@@ -25,7 +25,7 @@ test.each(Object.keys(PRESETS))('The preset %s is found by its name and compiles
 
 test('An unknown preset names those that exist, and the nearest', () => {
   expect(mistakes(() => loadPolicy('paper-2bits', String))).toEqual([
-    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit"; did you mean "paper-2bit"?',
+    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit"; did you mean "paper-2bit"?',
   ]);
 });
 
@@ -67,6 +67,15 @@ test('All mistakes are reported at once, each with its line', () => {
     expect.stringMatching(/^9: rules\[1\]\.layer: found an unknown key; .*; did you mean "layers"\?$/),
     expect.stringMatching(/^10: rules\[1\]\.residualOrder: found 3; expected one of 0, 1, 2$/),
     expect.stringMatching(/^12: rules\[2\]\.layers: found 1\.5/),
+  ]);
+});
+
+test('What the schema cannot say: skip needs a base, a prediction needs feedback', () => {
+  const rules = '[{codec: skip, residualOrder: 0}, {codec: skip}, {codec: lm1, residualOrder: 2, feedback: false}]';
+  expect(mistakes(() => load(`rules: ${rules}`)).map((line) => line.replace('dir/mine.yaml:', ''))).toEqual([
+    '2 mistakes:',
+    '1: rules[0].residualOrder: found 0; expected 1 or 2, for skip leaves the base as it is',
+    '1: rules[2].feedback: found false; expected true, for residualOrder is 2',
   ]);
 });
 

@@ -28,6 +28,9 @@ CODECS = (
     "lm4",
     "centred4",
     "centred5",
+    "fp8",
+    "int4",
+    "skip",
     "int8",
 )
 ADAPTERS = {"xdit": {"distribution": "xfuser", "since": "0.7", "before": "0.8"}}
@@ -123,7 +126,7 @@ _Observe = {
     "required": ("firstSample", "folder", "measureSamples", "outputs", "record"),
 }
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
-_KeyframeCodec = {"enum": ("centred4", "centred5", "identity", "int8"), "type": "string"}
+_KeyframeCodec = {"enum": ("centred4", "centred5", "fp8", "identity", "int4", "int8"), "type": "string"}
 _Cell = {
     "type": "object",
     "properties": {
@@ -152,8 +155,10 @@ _Cell = {
                 "binary",
                 "centred4",
                 "centred5",
+                "fp8",
                 "identity",
                 "int2",
+                "int4",
                 "int8",
                 "lm1",
                 "lm2",
@@ -166,6 +171,7 @@ _Cell = {
                 "lowrank_r32",
                 "lowrank_r8",
                 "off",
+                "skip",
                 "stale",
                 "topk",
             ),

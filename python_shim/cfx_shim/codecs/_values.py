@@ -20,3 +20,15 @@ def from_half(raw, *shape):
     # a copy, because a view as float16 needs even strides
     values = raw.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
     return values.nan_to_num_(0.0, 0.0, 0.0).view(shape)
+
+
+def to_bfloat16(x):
+    """Little-endian bfloat16 as bytes [.., 2·n] uint8: float32's range in half its bytes."""
+    return x.to(torch.bfloat16).contiguous().view(torch.uint8)
+
+
+def from_bfloat16(raw, most: float, *shape):
+    """float32 of ``shape`` from the bytes ``raw`` [B, 2·n] uint8; ``most`` times it is finite whatever the bytes."""
+    values = raw.clone(memory_format=torch.contiguous_format).view(torch.bfloat16).float()
+    bound = torch.finfo(torch.float32).max / most
+    return values.nan_to_num_(0.0, 0.0, 0.0).clamp_(-bound, bound).view(shape)

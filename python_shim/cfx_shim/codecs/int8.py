@@ -10,6 +10,8 @@ Decoded value: value · scale in float32. A token of zeros has scale 0.
 
 import torch
 
+from . import _values
+
 EXACT = False
 
 
@@ -32,8 +34,7 @@ def encode(x, payload):
 
 def decode(payload, tokens: int, channels: int):
     """See ``codecs``: float32 [B, N, C]."""
-    # a copy, because a view as bfloat16 needs even strides
-    scale = payload[:, : 2 * tokens].clone(memory_format=torch.contiguous_format).view(torch.bfloat16).float()
+    scale = _values.from_bfloat16(payload[:, : 2 * tokens], 128.0, payload.shape[0], tokens)
     codes = payload[:, 2 * tokens :].contiguous().view(torch.int8).view(payload.shape[0], tokens, channels)
     return codes.float().mul_(scale.unsqueeze(2))
 
