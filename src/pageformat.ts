@@ -11,7 +11,10 @@ const orDash =
 
 export const decibels = orDash((value) => value.toFixed(1));
 export const similarity = orDash((value) => value.toFixed(4));
-export const percent = orDash((value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`);
+/** Two significant digits at least. */
+export const percent = orDash(
+  (value) => `${(100 * value).toFixed(value === 0 || value >= 0.0995 ? 0 : value >= 0.00995 ? 1 : 2)} %`,
+);
 /** Bytes in decimal megabytes. */
 export const megabytes = orDash((bytes) => significant(bytes / 1e6));
 export const times = orDash((ratio) => `${ratio.toFixed(2)}×`);

@@ -103,7 +103,7 @@ test('A curve leaves out the steps that were sent exactly, and the runs without 
   expect(lines.map((line) => line.match(/[ML]/g)?.length)).toEqual([5, 5, 5, 5]);
   const [head, first, second] = all(figure, 'table tr').map((row) => all(row, 'th, td').map(textOf));
   expect(head).toEqual(['step', 'naive-1bit', 'paper-1bit', 'paper-2bit', 'int8']);
-  expect(first).toEqual(['0', '0.0 %', '0.0 %', '0.0 %', '0.0 %']);
+  expect(first).toEqual(['0', '0 %', '0 %', '0 %', '0 %']);
   expect(second).toEqual(['1', '51 %', '7.7 %', '3.9 %', '1.1 %']);
 });
 
