@@ -38,7 +38,7 @@ const USERS: { [file: string]: RegExp } = {
 const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
-  'channel base_store telemetry predictor measures',
+  'channel base_store telemetry predictor measures kernels/*',
   'observe',
   'coding',
   'collectives',
@@ -46,13 +46,14 @@ const LEVELS = [
   'session',
   'boot',
 ];
-/** Adapters may build on each other; codecs only on files that are no codec. */
-const SIBLINGS = /^adapters\/|^codecs\/_/;
+/** Adapters and kernels may build on each other; codecs only on files that are no codec. */
+const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\//;
 
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
-  torch: /^(codecs\/|adapters\/|base_store|predictor|measures|observe|coding|collectives|forwards|session)/,
+  torch: /^(codecs\/|kernels\/|adapters\/|base_store|predictor|measures|observe|coding|collectives|forwards|session)/,
   numpy: /^(codecs\/|observe$)/,
+  triton: /^kernels\//,
   // what a diffusers pipeline brings along; needed only where a run is observed
   safetensors: /^observe$/,
   PIL: /^observe$/,

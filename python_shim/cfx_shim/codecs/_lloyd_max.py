@@ -68,9 +68,9 @@ class LloydMax:
         signs, *index = self._planes(payload, tokens, channels)
         signs.copy_(pack(x >= 0))
         if index:
-            # over a scale of 0 this is infinite or NaN: whatever its index, it decodes to 0
-            relative = magnitude.div_(_log_scales.read(payload, tokens, channels))
-            reached = [relative >= threshold for threshold in self._thresholds]
+            # a scale of 0 is reached by all: whatever its index, it decodes to 0
+            scale = _log_scales.read(payload, tokens, channels)
+            reached = [magnitude >= scale * threshold for threshold in self._thresholds]
         for plane, room in enumerate(index):
             # the index is how many thresholds were reached; its bit p is the parity of how many multiples of 2^p are in it
             step = 2**plane

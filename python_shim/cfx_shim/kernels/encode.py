@@ -1,0 +1,108 @@
+"""The encode launch: one program codes a few tokens of one block, whole rows, and moves the sender's state.
+
+A token's scale needs its row and the channels' scales, which the statistics launch has put into the message.
+"""
+
+import triton
+import triton.language as tl
+
+from .arithmetic import beta_value, half_scale, small_float, small_float_value, sum_over_channels, widened
+from .bit_planes import pack
+from .placement import chosen, flag, rank_of, tile_of
+from .reconstruct import move, reconstruct
+
+
+@triton.jit
+def encode_kernel(
+    x0,
+    x1,
+    x2,
+    state0,
+    state1,
+    state2,
+    message,
+    offset0,
+    offset1,
+    offset2,
+    x_block,
+    x_token,
+    message_stride,
+    flags,
+    tokens,
+    own,
+    peers,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+    SHIFT_FIRST: tl.constexpr,
+    SHIFT_LAST: tl.constexpr,
+    ORDER: tl.constexpr,
+    FEEDBACK: tl.constexpr,
+    HALF_SCALES: tl.constexpr,
+    BITS: tl.constexpr,
+    LEVELS: tl.constexpr,
+    THRESHOLDS: tl.constexpr,
+    GAIN: tl.constexpr,
+    U_BIAS: tl.constexpr,
+    V_BIAS: tl.constexpr,
+    SOFT: tl.constexpr,
+):
+    """Grid: tiles of tokens, blocks, sections. A row of the tile [ROWS, WIDTH] is one token's group of channels."""
+    tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
+    rank = rank_of(block, own)
+    payload = message + rank * message_stride + offset
+    row, known, group, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    token = row // GROUPS
+    value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
+    delta = widened(value, SOFT)
+    base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
+    trend = base + tokens.to(tl.int64) * CHANNELS
+    held = delta
+    predicted = delta
+    if ORDER >= 1:
+        held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
+        delta = delta - held
+    scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
+    plane = tokens * ((CHANNELS + 7) // 8)
+    if ORDER == 2:
+        codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
+        beta = beta_value(codes.to(tl.int8, bitcast=True))
+        predicted = widened(tl.load(trend, mask=inside, other=0.0), SOFT) * beta
+        delta = delta - predicted
+    if HALF_SCALES:
+        v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
+        v = v.to(tl.float32)
+    else:
+        v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=inside, other=0).to(tl.int32), V_BIAS)
+    magnitude = tl.abs(delta)
+    shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
+    rows, columns = sum_over_channels(magnitude, shift), sum_over_channels(v, shift)
+    finite = rows < float("inf")
+    u = tl.where(columns > 0, tl.div_rn(rows, columns), 0.0)
+    if HALF_SCALES:
+        stored = half_scale(u)
+        tl.store(payload.to(tl.pointer_type(tl.float16)) + row, stored, mask=known)
+        u = stored.to(tl.float32)
+    else:
+        stored = small_float(u, U_BIAS)
+        tl.store(payload + row, stored.to(tl.uint8), mask=known)
+        u = small_float_value(stored, U_BIAS)
+    scale = u[:, None] * v
+    code = tl.zeros([ROWS, WIDTH], tl.int32)
+    for index in tl.static_range(len(THRESHOLDS)):
+        code += (magnitude >= scale * THRESHOLDS[index]).to(tl.int32)
+    code = (code << 1) | (delta >= 0).to(tl.int32)
+    words = pack(tl.where(inside, code, 0), ROWS, WIDTH)
+    rest = payload + scales + byte
+    for bit in tl.static_range(BITS):
+        tl.store(rest + bit * plane, ((words >> (8 * bit)) & 0xFF).to(tl.uint8), mask=kept)
+    if ORDER >= 1:
+        if FEEDBACK:
+            move(base, trend, held, predicted, reconstruct(code, scale, LEVELS), inside, ORDER, GAIN, SOFT)
+        else:
+            tl.store(base, value, mask=inside)
+    if tl.max((~finite).to(tl.int32), axis=0) == 1:
+        flag(message, message_stride, flags, peers, 1)

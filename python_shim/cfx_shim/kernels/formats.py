@@ -1,0 +1,45 @@
+"""What a kernel must know of a codec, as compile-time constants; taken from the codec's own module."""
+
+from dataclasses import dataclass
+
+from .. import codecs
+from ..codecs import _lloyd_max, _log_scales, int2
+
+
+@dataclass(frozen=True)
+class Format:
+    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u)."""
+
+    bits: int
+    levels: tuple
+    thresholds: tuple
+    half_scales: bool
+    gain: float = 1.0
+
+    @property
+    def groups(self):
+        return 1 if self.half_scales else 2
+
+    def group_channels(self, channels):
+        """Channels that one u covers, in whole bytes of a bit plane."""
+        return 8 * ((channels + 7) // 8) if self.half_scales else _log_scales.group_channels(channels)
+
+    def group_sizes(self, channels):
+        """How many channels each group really has."""
+        if self.half_scales:
+            return (channels,)
+        first = min(channels, self.group_channels(channels))
+        return first, channels - first
+
+
+def of(name):
+    """The Format of the codec called ``name``, or None where there are no kernels for it."""
+    if name == "binary":
+        return Format(1, (1.0,), (), True)
+    if name == "int2":
+        return Format(2, (int2.LOW, int2.HIGH), (1.0,), True)
+    if name in ("lm1", "lm2", "lm3", "lm4"):
+        bits = int(name[2:])
+        gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
+        return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    return None

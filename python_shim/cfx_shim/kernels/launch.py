@@ -1,0 +1,140 @@
+"""Launches: sections of one shape, dtype and codec together, at most three.
+
+All arguments come from shapes and the plan, nothing is read from a device and nothing allocated: a launch can be
+captured into a graph.
+"""
+
+import triton
+
+from ..codecs import _log_scales
+from . import tiles
+from .decode import decode_kernel
+from .encode import encode_kernel
+from .statistics import statistics_kernel
+
+MOST_SECTIONS = 3
+# a product and a sum fused on one end only would part the two bases
+OPTIONS = {"enable_fp_fusion": False}
+# no rank of a group is skipped
+NOBODY = 1 << 30
+
+
+def interpreted():
+    """Whether kernels run in Triton's interpreter, which a CPU can do."""
+    return not isinstance(encode_kernel, triton.JITFunction)
+
+
+def shape_constants(form, channels, soft):
+    """Compile-time constants of the row kernels."""
+    group = form.group_channels(channels)
+    rows, width = tiles.rows_and_width(group, form.groups)
+    return {
+        "CHANNELS": channels,
+        "ROWS": rows,
+        "WIDTH": width,
+        "GROUP": group,
+        "GROUPS": form.groups,
+        "HALF_SCALES": form.half_scales,
+        "BITS": form.bits,
+        "LEVELS": form.levels,
+        "GAIN": form.gain,
+        "U_BIAS": _log_scales.U_BIAS,
+        "V_BIAS": _log_scales.V_BIAS,
+        "SOFT": soft,
+    }
+
+
+def encode_constants(form, channels, order, feedback, soft):
+    shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
+    return shape_constants(form, channels, soft) | {
+        "SHIFT_FIRST": shifts[0],
+        "SHIFT_LAST": shifts[-1],
+        "ORDER": order,
+        "FEEDBACK": feedback,
+        "THRESHOLDS": form.thresholds,
+    }
+
+
+def decode_constants(form, channels, order, soft):
+    return shape_constants(form, channels, soft) | {"ORDER": order}
+
+
+def statistics_constants(form, channels, order, strip, soft):
+    return {
+        "CHANNELS": channels,
+        "STRIP": strip,
+        "ORDER": order,
+        "HALF_SCALES": form.half_scales,
+        "GROUPS": form.groups,
+        "BITS": form.bits,
+        "V_BIAS": _log_scales.V_BIAS,
+        "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
+        "SOFT": soft,
+    }
+
+
+def encode(form, xs, states, message, offsets, own, feedback, first):
+    """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
+
+    ``states``: [B, order, N, C] each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none is), so
+    B is P - 1 or P. The byte 16 before a message's end becomes 1 in all of them if NaN or Inf is seen; ``first`` says
+    that no launch before this one has coded into these messages, and sets it to 0 before.
+    """
+    peers, tokens, channels = xs[0].shape
+    blocks = peers - (own < peers)
+    order = states[0].shape[1] if states else 0
+    soft = interpreted()
+    flags = message.shape[1] - 16
+    arguments = (*_three(xs), *_three(states or xs), message, *_three(offsets), xs[0].stride(0), xs[0].stride(1))
+    strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), soft)
+    statistics_kernel[(-(-channels // strip), blocks, len(xs))](
+        *arguments,
+        message.stride(0),
+        flags if first else -1,
+        tokens,
+        own,
+        peers,
+        **statistics_constants(form, channels, order, strip, soft),
+        num_warps=4,
+        **OPTIONS,
+    )
+    constants = encode_constants(form, channels, order, feedback, soft)
+    encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
+        *arguments,
+        message.stride(0),
+        flags,
+        tokens,
+        own,
+        peers,
+        **constants,
+        num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
+        **OPTIONS,
+    )
+
+
+def decode(form, outs, states, message, offsets, own, tokens, channels):
+    """Move ``states`` [B, order, N, C] by what ``message`` [P, M] holds at ``offsets``, or fill ``outs`` [B, N, C] (order 0)."""
+    blocks = message.shape[0] - (own < message.shape[0])
+    order = states[0].shape[1] if states else 0
+    constants = decode_constants(form, channels, order, interpreted())
+    sections = len(states or outs)
+    decode_kernel[_row_grid(constants, tokens, blocks, sections)](
+        *_three(outs or states),
+        *_three(states or outs),
+        message,
+        *_three(offsets),
+        message.stride(0),
+        tokens,
+        own,
+        **constants,
+        num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
+        **OPTIONS,
+    )
+
+
+def _three(items):
+    return (*items, *[items[0]] * (MOST_SECTIONS - len(items)))
+
+
+def _row_grid(constants, tokens, blocks, sections):
+    return (triton.cdiv(tokens * constants["GROUPS"], constants["ROWS"]), blocks, sections)

@@ -1,0 +1,64 @@
+"""Which part of which tensor a program of a launch's grid works on.
+
+A grid is (tiles, blocks, sections): up to three tensors of one call (q, k, v), each with a block for every peer.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2):
+    """The section's tensor, its state and the offset of its bytes in a message (int64)."""
+    if section == 0:
+        x, state, offset = x0, state0, offset0.to(tl.int64)
+    elif section == 1:
+        x, state, offset = x1, state1, offset1.to(tl.int64)
+    else:
+        x, state, offset = x2, state2, offset2.to(tl.int64)
+    return x, state, offset
+
+
+@triton.jit
+def rank_of(block, own):
+    """The rank, int64, of a compact block index that leaves out rank ``own``."""
+    return (block + (block >= own).to(tl.int32)).to(tl.int64)
+
+
+@triton.jit
+def tile_of(
+    tile,
+    tokens,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+):
+    """A tile of ROWS rows, each one token's group of channels.
+
+    Returns, for rows [ROWS]: their number, whether there is such a token, its group; for elements [ROWS, WIDTH]: the
+    channel, the place in [N, C] (int64), and whether it exists; for bytes of a bit plane [ROWS, WIDTH // 8]: the place
+    in a plane, and whether it exists.
+    """
+    row = tile * ROWS + tl.arange(0, ROWS)
+    token, group = row // GROUPS, row % GROUPS
+    known = token < tokens
+    # eight elements a thread whatever their size, or loads of bytes would get a layout of their own
+    within = tl.max_contiguous(tl.arange(0, WIDTH), 8)
+    channel = (group * GROUP)[:, None] + within[None, :]
+    inside = known[:, None] & (within < GROUP)[None, :] & (channel < CHANNELS)
+    place = token.to(tl.int64)[:, None] * CHANNELS + channel
+    byte = tl.arange(0, WIDTH // 8)
+    column = (group * (GROUP // 8))[:, None] + byte[None, :]
+    kept = known[:, None] & (byte * 8 < GROUP)[None, :] & (column * 8 < CHANNELS)
+    return row, known, group, channel, place, inside, token[:, None] * ((CHANNELS + 7) // 8) + column, kept
+
+
+@triton.jit
+def flag(message, message_stride, place, ranks, value: tl.constexpr):
+    """Write ``value`` to the flag byte at ``place`` of every rank's message."""
+    rank = tl.arange(0, 64)
+    for first in range(0, ranks, 64):
+        flags = message + (first + rank).to(tl.int64) * message_stride + place
+        tl.store(flags, tl.full([64], value, tl.uint8), mask=first + rank < ranks)

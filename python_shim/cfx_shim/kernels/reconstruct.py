@@ -1,0 +1,44 @@
+"""How a base moves: the one piece of arithmetic that the sender and every receiver must share.
+
+The encode kernel and the decode kernel both call ``reconstruct`` and ``move``; they are compiled without contraction
+of multiply and add (``launch.OPTIONS``), so that both give the bits that plain torch gives.
+"""
+
+import triton
+import triton.language as tl
+
+from .arithmetic import narrowed
+
+
+@triton.jit
+def reconstruct(code, scale, LEVELS: tl.constexpr):
+    """Decoded values float32: ``code`` int32 = sign bit (1 for +) and above it the level's index, ``scale`` float32 = u·v."""
+    level = tl.full(code.shape, LEVELS[0], tl.float32)
+    for index in tl.static_range(1, len(LEVELS)):
+        level = tl.where((code >> 1) == index, LEVELS[index], level)
+    return tl.where((code & 1) == 1, level, -level) * scale
+
+
+@triton.jit
+def move(base, trend, held, predicted, decoded, inside, ORDER: tl.constexpr, GAIN: tl.constexpr, SOFT: tl.constexpr):
+    """Move the state at the pointers ``base``, where it is ``held``, and (order 2) ``trend`` by ``decoded`` and ``predicted``.
+
+    ``base`` becomes base + (predicted + decoded), ``trend`` predicted + GAIN·decoded.
+    """
+    change = decoded
+    if ORDER == 2:
+        change = decoded + predicted
+        if GAIN == 1.0:
+            store(trend, change, inside, SOFT)
+        else:
+            store(trend, decoded * GAIN + predicted, inside, SOFT)
+    store(base, held + change, inside, SOFT)
+
+
+@triton.jit
+def store(state, value, inside, SOFT: tl.constexpr):
+    """``value`` float32 to the pointers ``state``, rounded once to their type; float16 saturates."""
+    dtype: tl.constexpr = state.dtype.element_ty
+    if dtype == tl.float16:
+        value = tl.minimum(tl.maximum(value, -65504.0), 65504.0)
+    tl.store(state, narrowed(value, dtype, SOFT), mask=inside)

@@ -1,0 +1,89 @@
+"""The statistics launch: what a block's channels need before its rows can be coded, in one pass over its inputs.
+
+One program reduces one strip of channels over all tokens, so nothing is left for a second stage and no atomics are
+needed. It writes channel scales and the predictor's beta where the message has them.
+"""
+
+import triton
+import triton.language as tl
+
+from .arithmetic import beta_code, beta_value, fold_lanes, half_scale, small_float, widened
+from .placement import chosen, flag, rank_of
+
+
+@triton.jit
+def statistics_kernel(
+    x0,
+    x1,
+    x2,
+    state0,
+    state1,
+    state2,
+    message,
+    offset0,
+    offset1,
+    offset2,
+    x_block,
+    x_token,
+    message_stride,
+    flags,
+    tokens,
+    own,
+    peers,
+    CHANNELS: tl.constexpr,
+    STRIP: tl.constexpr,
+    ORDER: tl.constexpr,
+    HALF_SCALES: tl.constexpr,
+    GROUPS: tl.constexpr,
+    BITS: tl.constexpr,
+    V_BIAS: tl.constexpr,
+    MEAN_MAGNITUDE: tl.constexpr,
+    SOFT: tl.constexpr,
+):
+    """Grid: strips of channels, blocks, sections."""
+    strip, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
+    rank = rank_of(block, own)
+    payload = message + rank * message_stride + offset
+    if (flags >= 0) & (strip + block + section == 0):
+        # nothing non-finite was seen yet; the launch that codes the rows comes after this one
+        flag(message, message_stride, flags, peers, 0)
+    channel = strip * STRIP + tl.arange(0, STRIP)
+    x += rank * x_block
+    base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS
+    trend = base + tokens.to(tl.int64) * CHANNELS
+    own_sum = tl.zeros([64, STRIP], tl.float32)
+    mixed_sum = tl.zeros([64, STRIP], tl.float32)
+    trend_sum = tl.zeros([64, STRIP], tl.float32)
+    for first in range(0, tokens, 64):
+        token = (first + tl.arange(0, 64))[:, None]
+        inside = (token < tokens) & (channel < CHANNELS)[None, :]
+        value = widened(tl.load(x + token.to(tl.int64) * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
+        place = token.to(tl.int64) * CHANNELS + channel[None, :]
+        if ORDER >= 1:
+            value = value - widened(tl.load(base + place, mask=inside, other=0.0), SOFT)
+        if HALF_SCALES:
+            own_sum += tl.abs(value)
+        else:
+            own_sum += value * value
+        if ORDER == 2:
+            last = widened(tl.load(trend + place, mask=inside, other=0.0), SOFT)
+            mixed_sum += value * last
+            trend_sum += last * last
+    own_total = fold_lanes(own_sum, STRIP)
+    count = tokens.to(tl.float32)
+    known = channel < CHANNELS
+    if HALF_SCALES:
+        v = half_scale(tl.div_rn(own_total, count))
+        tl.store((payload + 2 * tokens).to(tl.pointer_type(tl.float16)) + channel, v, mask=known)
+    else:
+        if ORDER == 2:
+            mixed_total, trend_total = fold_lanes(mixed_sum, STRIP), fold_lanes(trend_sum, STRIP)
+            code = beta_code(mixed_total, trend_total)
+            behind = GROUPS * tokens + CHANNELS + BITS * tokens * ((CHANNELS + 7) // 8)
+            tl.store(payload + behind + channel, code.to(tl.uint8), mask=known)
+            beta = beta_value(code)
+            own_total = own_total - (mixed_total * 2.0 - trend_total * beta) * beta
+            own_total = tl.maximum(own_total, 0.0)
+        v = tl.sqrt_rn(tl.div_rn(own_total, count)) * MEAN_MAGNITUDE
+        tl.store(payload + GROUPS * tokens + channel, small_float(v, V_BIAS).to(tl.uint8), mask=known)

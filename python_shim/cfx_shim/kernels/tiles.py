@@ -1,0 +1,33 @@
+"""How much one program does, per shape: never part of a result, for sums are the same in any tiling."""
+
+# Elements of a tile of the row kernels, a thread's 16-byte load of 16-bit numbers, and a strip's least bytes in a row.
+_TILE, _LOAD, _STRIP_BYTES = 4096, 8, 32
+
+
+def power_of_two(count):
+    """The least power of two that is not below ``count``."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def rows_and_width(group, groups):
+    """(rows, columns) of a tile whose rows are one token's group of ``group`` channels, ``groups`` of them a token."""
+    width = max(16, power_of_two(group))
+    return max(groups, _TILE // width), width
+
+
+def row_warps(rows, width):
+    """Four loads a thread at most, four warps at least where there is work for them."""
+    return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
+
+
+def strip(channels, item_bytes, others, interpreted=False):
+    """Channels a statistics program reduces: narrow strips where few programs would leave a large GPU idle.
+
+    The interpreter runs one program after the other, so it gets one program.
+    """
+    if interpreted:
+        return power_of_two(channels)
+    width = 64 // item_bytes
+    while width * item_bytes > _STRIP_BYTES and -(-channels // width) * others < 264:
+        width //= 2
+    return width
