@@ -16,7 +16,7 @@ from xfuser.config import FlexibleArgumentParser
 from xfuser.core.distributed import get_runtime_state, get_world_group, initialize_runtime_state
 
 DEFAULTS = {
-    "FluxPipeline": {"height": 256, "width": 256, "steps": 28, "guidance_scale": 3.5},
+    "FluxPipeline": {"height": 256, "width": 256, "steps": 28, "guidance_scale": 1.0},
     "PixArtSigmaPipeline": {"height": 128, "width": 128, "steps": 20, "guidance_scale": 4.0},
     "WanPipeline": {"height": 64, "width": 64, "steps": 18, "guidance_scale": 4.0, "num_frames": 17},
 }
