@@ -1,0 +1,149 @@
+"""The kernels in Triton's interpreter against plain torch, bit for bit; a script, because the interpreter is chosen by
+the environment before Triton is imported. Prints one JSON object: case -> what differs (an empty text: nothing).
+"""
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shim"), HERE]
+
+import torch  # noqa: E402
+
+from cfx_shim import coding  # noqa: E402
+from cfx_shim.kernels import formats, launch  # noqa: E402
+from cfx_shim.plan import Treatment  # noqa: E402
+
+POISON = 0xAB
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def bits(x):
+    return x.contiguous().view(torch.uint8)
+
+
+def same(name, one, other):
+    wrong = int((bits(one) != bits(other)).sum())
+    return [f"{name}: {wrong} of {bits(one).numel()} bytes"] if wrong else []
+
+
+class Case:
+    """``sections`` tensors [ranks, N, C] coded by rank ``own`` for the others (None: for all), with states of their own."""
+
+    def __init__(self, codec, order, dtype="float32", ranks=2, own=1, tokens=6, channels=20, sections=1, feedback=True, change=None):
+        generator = torch.Generator().manual_seed(tokens * 1000 + channels)
+        # tokens are not side by side, as in a fused projection's output
+        fused = torch.randn((ranks, tokens, sections, channels), generator=generator)
+        fused *= 3 * torch.rand(channels, generator=generator)
+        if change:
+            change(fused)
+        fused = fused.to(DTYPES[dtype])
+        self.xs = [fused[:, :, index] for index in range(sections)]
+        self.own = launch.NOBODY if own is None else own
+        self.peers = [rank for rank in range(ranks) if rank != own]
+        self.sections = [coding.Section(role, x, Treatment(codec, order, feedback)) for role, x in zip("qkv", self.xs)]
+        self.offsets, at = [], 0
+        for section in self.sections:
+            self.offsets.append(at)
+            at += coding.aligned(section.bytes)
+        self.shape = (ranks, at + 16)
+        self.states = []
+        for x in self.xs if order else ():
+            state = torch.randn((len(self.peers), order, tokens, channels), generator=generator) * 0.3
+            state[:, 0] += x[self.peers].float().nan_to_num(0.0, 1.0, -1.0)
+            self.states.append(state.to(x.dtype))
+        self.codec = formats.of(codec)
+
+    def eager(self):
+        message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+        flag = False
+        for index, section in enumerate(self.sections):
+            for compact, rank in enumerate(self.peers):
+                room = message[rank : rank + 1, self.offsets[index] :][:, : section.bytes]
+                flag |= bool(coding.encode(section, self.xs[index][rank : rank + 1], room, part(states, index, compact)))
+        message[:, -16] = flag
+        return message, states
+
+    def run(self):
+        message, states = self.eager()
+        found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+        feedback = self.sections[0].treatment.feedback
+        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, feedback, True)
+        wrong = same("message", message, found)
+        for one, other in zip(states, moved):
+            wrong += same("sender's state", one, other)
+        return wrong + self.decoded(message)
+
+    def decoded(self, message):
+        tokens, channels = self.xs[0].shape[1:]
+        states, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
+        outs = [] if states else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, tokens, channels)
+        wrong = []
+        for index, section in enumerate(self.sections):
+            for compact, rank in enumerate(self.peers):
+                room = message[rank : rank + 1, self.offsets[index] :][:, : section.bytes]
+                values = coding.decode(section, room, part(states, index, compact))
+                wrong += same("values", values, (moved[index][:, 0] if moved else outs[index])[compact : compact + 1])
+        for one, other in zip(states, moved):
+            wrong += same("receiver's state", one, other)
+        return wrong
+
+
+def part(states, index, compact):
+    return states[index][compact : compact + 1] if states else None
+
+
+def put(value, *where):
+    def change(x):
+        x[where] = value
+
+    return change
+
+
+def some_zero(x):
+    x[:, 0] = 0
+    x[..., 1] = 0
+
+
+def uneven(x):
+    x[..., ::2] *= 1e4
+    x[:, ::3] *= 1e-3
+
+
+VALUES = {
+    "NaN": put(float("nan"), 0, 1, 0, 2),
+    "Inf": put(float("-inf"), -1, 0, 0, 0),
+    "all zero": lambda x: x.zero_(),
+    "a row and a column of zeros": some_zero,
+    "denormal": lambda x: x.mul_(1e-40),
+    "beyond small floats": lambda x: x.mul_(1e-9),
+    "beyond float16": lambda x: x.mul_(1e30),
+    "sums beyond float32": lambda x: x.fill_(3e38),
+    "uneven": uneven,
+}
+FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2)]
+
+
+def cases():
+    for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0)]:
+        for dtype in DTYPES:
+            yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
+    for channels in (1, 7, 64, 130, 768):
+        for codec, order in (("binary", 1), ("lm2", 2)):
+            yield f"{codec}, {channels} channels", Case(codec, order, "bfloat16", tokens=3, channels=channels, own=None)
+    yield "lm1, 3072 channels", Case("lm1", 2, "bfloat16", 1, None, tokens=2, channels=3072)
+    for what, change in VALUES.items():
+        for codec, order in (("int2", 1), ("lm2", 2), ("lm4", 0)):
+            yield f"{codec}, {what}", Case(codec, order, change=change)
+    yield "many tokens", Case("lm2", 2, "bfloat16", tokens=200, channels=9)
+    for codec, order in (("int2", 1), ("lm1", 2)):
+        yield f"{codec}, q, k, v of three ranks", Case(codec, order, "bfloat16", 3, 1, sections=3)
+    yield "no feedback", Case("binary", 1, "float16", feedback=False)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps({name: "; ".join(case.run()) for name, case in cases()}))
