@@ -110,6 +110,7 @@ async function runEval(options: Options, context: Context, signal: AbortSignal):
   if (refusal) throw new CfxError(refusal.code, refusal.message, { fix: refusal.fix });
 
   const log = logTo(context);
+  for (const { code, message, fix } of examination.detection.warnings) log(`possibly ${code}: ${message}. ${fix}`);
   const setupLog = (line: string) => log(`setup: ${line}`);
   const { python } = await ensureEnvironment({ root: PACKAGE_ROOT, env: context.env, log: setupLog, signal });
   const folder = within(options.out);
