@@ -90,7 +90,7 @@ async function launchOnce(run: PolicyRun, firstSample: number, command: string[]
     stdio: 'pipe',
     log,
   });
-  const output = createWriteStream(join(folder, LAUNCH_LOG), { flags: firstSample > 0 ? 'a' : 'w' });
+  const output = createWriteStream(join(folder, LAUNCH_LOG));
   handle.stdout?.pipe(output, { end: false });
   handle.stderr?.pipe(output, { end: false });
   handle.once('ready', ({ verdict }) => verdict && log('the ranks are attached'));
@@ -99,9 +99,13 @@ async function launchOnce(run: PolicyRun, firstSample: number, command: string[]
   return { summary, exitCode: handle.exitCode };
 }
 
+/** The end of what the launch printed; of a torchrun that failed, what came before its own report on that. */
 function logTail(folder: string): string {
   const text = readFileSync(join(folder, LAUNCH_LOG), 'utf8').trimEnd();
-  return text ? `; the end of its output:\n  ${text.split('\n').slice(-LOG_LINES).join('\n  ')}\n` : '';
+  const lines = text.split('\n');
+  const report = lines.findIndex((line) => /elastic\/.*(closing signal|failed \(exitcode)/.test(line));
+  const own = report > 0 ? lines.slice(0, report) : lines;
+  return text ? `; the end of its output:\n  ${own.slice(-LOG_LINES).join('\n  ')}\n` : '';
 }
 
 /** Refuses a launch whose samples are not what the policy's name says, or not all there. */

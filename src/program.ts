@@ -84,7 +84,9 @@ export function reportError(error: unknown, context: Context): number {
     return ERRORS.CFX_USAGE.exit;
   }
   if (error instanceof CfxError && error.code !== 'CFX_INTERNAL') {
-    log(`${error.code}: ${error.message}${/[.!?]$/.test(error.message) ? '' : '.'} ${error.fix}`);
+    // a message that ends with lines of output has its fix on a line of its own
+    const between = error.message.endsWith('\n') ? '' : /[.!?]$/.test(error.message) ? ' ' : '. ';
+    log(`${error.code}: ${error.message}${between}${error.fix}`);
     return error.exitCode;
   }
   const stack = error instanceof Error ? error.stack : String(error);
