@@ -48,7 +48,7 @@ function renderView({ picture, path, frames, alt, flips }: View): Markup {
   const { url, width, height } = picture;
   const clip = frames > 1;
   const classes = ['view', ...(clip ? ['clip'] : []), ...(flips ? ['flip'] : [])].join(' ');
-  const style = clip ? html` style="--frames:${frames};--aspect:${width / frames}/${height}"` : null;
+  const style = clip ? html` style="--aspect:${width / frames}/${height}"` : null;
   const focus = flips || clip ? html` tabindex="0"` : null;
   return html`<div class="${classes}"${style}${focus}><img src="${url}" width="${width}" height="${height}" alt="${alt}"></div>`;
 }
@@ -103,7 +103,8 @@ function renderSample(evaluation: Evaluation, index: number, open: boolean, read
   const grids = outputs.map((reference, number) => {
     const picture = openPicture(read(reference.preview));
     const url = picture ? `;--reference:url(${picture.url})` : '';
-    return html`<div class="pictures" style="--picture:${columnWidth(picture, reference.shownFrames)}px${url}">${runs.map(
+    const frames = reference.shownFrames;
+    return html`<div class="pictures${frames > 1 ? ' clips' : ''}" style="--picture:${columnWidth(picture, frames)}px;--frames:${frames}${url}">${runs.map(
       ({ policy, sample }) => {
         const output = sample.outputs[number];
         return output ? renderOutput(evaluation, policy, sample, output, read) : null;

@@ -4,7 +4,22 @@ import { PLOT_VARIABLES } from './plotstyle.js';
 const LIGHT = `--page:#fff;--raised:#f6f8fa;--text:#1f2328;--quiet:#59636e;--line:#d1d9e0;--accent:#0969da;--heat:#e8590c;${PLOT_VARIABLES.light}`;
 const DARK = `--page:#0d1117;--raised:#151b23;--text:#e6edf3;--quiet:#9198a1;--line:#3d444d;--accent:#58a6ff;--heat:#f2701d;${PLOT_VARIABLES.dark}`;
 
+/** Clips as rows of frames, one below the other, where nothing is to move. */
+const within = (place: string): string =>
+  [
+    `${place} .clips{animation:none;grid-template-columns:1fr}`,
+    `${place} .clip{aspect-ratio:auto;overflow-x:auto}`,
+    `${place} .clip img{width:100%;min-width:calc(4rem*var(--frames));transform:none}`,
+    `${place} .clip.flip{background-size:100% 100%;background-position:0 0}`,
+  ].join('\n');
+
+/**
+ * The frame that clips show, from 0 to 1, is one animated property of all clips of a sample, which stay in step so however
+ * late a browser has read them.
+ */
 export const STYLE = `
+@property --frame{syntax:"<number>";inherits:true;initial-value:0}
+@keyframes play{from{--frame:0}to{--frame:1}}
 :root{color-scheme:light dark;${LIGHT}}
 @media (prefers-color-scheme:dark){:root{${DARK}}}
 *{box-sizing:border-box}
@@ -47,20 +62,18 @@ figure{margin:0;min-width:0}
 .pictures figcaption{font-size:.8rem;line-height:1.35}
 .pictures figcaption b{display:block;color:var(--text);font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .pictures figcaption span{display:block;min-height:1.35em}
-.view{position:relative;overflow:hidden;background:var(--raised)}
-.view img{display:block;width:100%;height:auto;image-rendering:pixelated}
+.view{overflow:hidden;background:var(--raised);image-rendering:pixelated}
+.view img{display:block;width:100%;height:auto}
 .view.flip{background:var(--reference) 0 0/100% 100%;cursor:crosshair}
 .view.flip:hover img,.view.flip:focus img{opacity:0}
+.clips{animation:play calc(var(--frames)*.2s) steps(var(--frames),jump-none) infinite}
 .clip{aspect-ratio:var(--aspect)}
-.clip img{width:calc(100%*var(--frames));max-width:none;animation:frames calc(var(--frames)*.2s) steps(var(--frames),jump-none) infinite}
-.clip.flip{background-size:calc(100%*var(--frames)) 100%;animation:reference calc(var(--frames)*.2s) steps(var(--frames),jump-none) infinite}
-@keyframes frames{to{transform:translateX(calc(-100% + 100%/var(--frames)))}}
-@keyframes reference{to{background-position:100% 0}}
-body:has(#still:checked) .clip{aspect-ratio:auto;overflow-x:auto;animation:none}
-body:has(#still:checked) .clip img{animation:none}
+.clip img{width:calc(100%*var(--frames));max-width:none;transform:translateX(calc(var(--frame)*(100%/var(--frames) - 100%)))}
+.clip.flip{background-size:calc(100%*var(--frames)) 100%;background-position:calc(100%*var(--frame)) 0}
+${within('body:has(#still:checked)')}
 body:has(#plain:checked) .difference{display:none}
 .controls{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;font-size:.9rem}
-@media (prefers-reduced-motion:reduce){.clip,.clip img{animation:none!important}.clip{aspect-ratio:auto;overflow-x:auto}}
+@media (prefers-reduced-motion:reduce){${within('body')}}
 @media (max-width:40rem){.wide{display:none}.narrow{display:block}.pictures{grid-template-columns:repeat(2,minmax(0,1fr));gap:.6rem}}
-@media print{body{max-width:none}.scroll{overflow:visible}.clip{aspect-ratio:auto}.clip,.clip img{animation:none!important}figure,.sample{break-inside:avoid}}
+@media print{body{max-width:none}.scroll{overflow:visible}${within('body')}figure,.sample{break-inside:avoid}}
 `;
