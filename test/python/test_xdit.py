@@ -265,9 +265,16 @@ def test_a_compiled_model_gives_the_right_result_and_its_graph_breaks_are_named(
     assert not coded.compared_bases()[1]
 
 
-PREDICTED = {"residualOrder": 2, "keyframeCodec": "int8"}
-CFX_1BIT = plan(cell("lm2", roles=["o"], **PREDICTED), cell("lm1", **PREDICTED))
-CFX_2BIT = plan(cell("lm2", **PREDICTED))
+# the presets, as long as ten steps are
+ONE = {"residualOrder": 2, "keyframeCodec": "centred5"}
+TWO = {"residualOrder": 2, "keyframeCodec": "int8"}
+CFX_1BIT = plan(
+    cell("lm3", roles=["o"], steps=[0, 4], **ONE),
+    cell("lm2", roles=["o"], **ONE),
+    cell("lm2", steps=[0, 4], **ONE),
+    cell("lm1", **ONE),
+)
+CFX_2BIT = plan(cell("lm3", steps=[0, 8], **TWO), cell("lm2", **TWO))
 
 
 @pytest.mark.parametrize("ours, papers", [(CFX_1BIT, PAPER_1BIT), (CFX_2BIT, PAPER_2BIT)], ids=["1bit", "2bit"])
