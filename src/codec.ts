@@ -37,7 +37,7 @@ const centred = (bits: number): CodecFacts => ({
 });
 
 /** Low rank comes in sizes: `r32` is rank 32, `b16` the largest rank within 16 bits per hundred elements. */
-export type LowRankSize = 'r8' | 'r16' | 'r32' | 'b16';
+export type LowRankSize = 'r8' | 'r16' | 'r32' | 'b15' | 'b16' | 'b31';
 
 /** A rank is never above either side of the block; within a budget it is 1 at least. */
 function rankOf(size: string, { tokens, channels }: BlockShape, bytesARank: number, bytesBeside = 0): number {
@@ -64,6 +64,16 @@ const lowRankInt4 = (size: LowRankSize): CodecFacts => ({
   },
   exact: false,
   source: 'CompactFusion low rank: factors in 4 bits, min-max per component',
+});
+
+const lowRankFit = (size: LowRankSize): CodecFacts => ({
+  payloadBytes: (shape) => {
+    const rows = Math.ceil(shape.tokens / 4) + Math.ceil(shape.channels / 4);
+    const rank = Math.min(128, rankOf(size, shape, 1 + rows, 2 + rows));
+    return 2 + rows + rank * (1 + rows);
+  },
+  exact: false,
+  source: 'low rank, factors of 2 bits that are fitted to each other',
 });
 
 /** With residual order 2: one fitted coefficient per channel rides behind the payload. */
@@ -97,6 +107,10 @@ export const CODECS = {
   lowrank_int4_r8: lowRankInt4('r8'),
   lowrank_int4_r32: lowRankInt4('r32'),
   lowrank_int4_b16: lowRankInt4('b16'),
+  lowrank_fit_r8: lowRankFit('r8'),
+  lowrank_fit_b15: lowRankFit('b15'),
+  lowrank_fit_b16: lowRankFit('b16'),
+  lowrank_fit_b31: lowRankFit('b31'),
   topk: {
     payloadBytes: ({ tokens, channels }: BlockShape) => {
       const groups = Math.ceil(channels / 16);
@@ -145,6 +159,13 @@ export const isLossy = (name: CodecName): boolean => {
 /** How many tensors of state each end of a site keeps: the base, and for residual order 2 its last change. */
 export const stateTensors = (name: CodecName, residualOrder: 0 | 1 | 2): number =>
   CODECS[name].exact ? Number(isLossy(name)) : residualOrder;
+
+/** What bases are kept in: the tensors' own type, or 8 bits. */
+export type BaseDtype = 'native' | 'int8';
+
+/** Of the state of one block at one end of a site; with int8, `python_shim/cfx_shim/state.py` has the layout. */
+export const stateBytes = ({ tokens, channels, itemBytes }: BlockShape, order: number, baseDtype: BaseDtype): number =>
+  order * tokens * (baseDtype === 'int8' ? channels + Math.ceil(channels / 32) : channels * itemBytes);
 
 /** What a keyframe can be sent in. */
 export type KeyframeCodec = 'identity' | 'int8' | 'fp8' | 'int4' | 'centred4' | 'centred5';

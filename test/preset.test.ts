@@ -22,6 +22,7 @@ const sent = (preset: PresetName, shapes: Shapes) => predict(compilePlan({ prese
 describe.each([
   ['cfx-1bit', 'paper-1bit'],
   ['cfx-2bit', 'paper-2bit'],
+  ['cfx-lowrank', 'paper-lowrank32-int4'],
 ] as const)('%s sends no more bytes than %s, keyframes included', (own, papers) => {
   test.each(Object.entries(MODELS))('%s', (_, model) => {
     for (const degrees of DEGREES) {
@@ -37,4 +38,10 @@ describe.each([
 
 test('At 28 steps of FLUX 1024² in a ring of 4, cfx-1bit sends 12.6 times less than uncompressed', () => {
   expect(sent('cfx-1bit', { ...FLUX, steps: 28, ulysses: 1, ring: 4 }).ratio).toBeGreaterThanOrEqual(12.6);
+});
+
+test('There, cfx-lowrank sends 36 times less, and paper-lowrank32-int4 does not reach 23', () => {
+  const shapes = { ...FLUX, steps: 28, ulysses: 1, ring: 4 };
+  expect(sent('cfx-lowrank', shapes).ratio).toBeGreaterThanOrEqual(36);
+  expect(sent('paper-lowrank32-int4', shapes).ratio).toBeLessThan(23);
 });

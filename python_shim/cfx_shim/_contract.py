@@ -21,6 +21,10 @@ CODECS = (
     "lowrank_int4_r8",
     "lowrank_int4_r32",
     "lowrank_int4_b16",
+    "lowrank_fit_r8",
+    "lowrank_fit_b15",
+    "lowrank_fit_b16",
+    "lowrank_fit_b31",
     "topk",
     "lm1",
     "lm2",
@@ -127,6 +131,7 @@ _Observe = {
 }
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
 _KeyframeCodec = {"enum": ("centred4", "centred5", "fp8", "identity", "int4", "int8"), "type": "string"}
+_BaseDtype = {"enum": ("int8", "native"), "type": "string"}
 _Cell = {
     "type": "object",
     "properties": {
@@ -164,6 +169,10 @@ _Cell = {
                 "lm2",
                 "lm3",
                 "lm4",
+                "lowrank_fit_b15",
+                "lowrank_fit_b16",
+                "lowrank_fit_b31",
+                "lowrank_fit_r8",
                 "lowrank_int4_b16",
                 "lowrank_int4_r32",
                 "lowrank_int4_r8",
@@ -180,9 +189,11 @@ _Cell = {
         "residualOrder": {"enum": (0, 1, 2), "type": "number"},
         "feedback": {"type": "boolean"},
         "keyframeCodec": _KeyframeCodec,
+        "baseDtype": _BaseDtype,
     },
     "additionalProperties": False,
     "required": (
+        "baseDtype",
         "codec",
         "collectives",
         "feedback",

@@ -20,7 +20,7 @@ Decoded value: level · (token scale · 2^(-c / 8)) + mean, each operation in fl
 
 import torch
 
-from . import _nibbles, _values
+from . import _fields, _values
 
 EXACT = False
 _GROUP, _PER_OCTAVE, _CANDIDATES = 32, 8, 6
@@ -37,12 +37,12 @@ def _groups(channels):
 
 
 def payload_bytes(tokens: int, channels: int, item_bytes: int) -> int:
-    return 2 * channels + tokens * (2 + _groups(channels) + _nibbles.row_bytes(channels))
+    return 2 * channels + tokens * (2 + _groups(channels) + _fields.row_bytes(channels, 4))
 
 
 def _split(payload, tokens, channels):
     """Means, token scales, group scales and levels as stored."""
-    sizes = (2 * channels, 2 * tokens, tokens * _groups(channels), tokens * _nibbles.row_bytes(channels))
+    sizes = (2 * channels, 2 * tokens, tokens * _groups(channels), tokens * _fields.row_bytes(channels, 4))
     return payload.split(sizes, dim=1)
 
 
@@ -61,7 +61,7 @@ def encode(x, payload):
     reach = (largest / scale).log2_().mul_(-_PER_OCTAVE).floor_().nan_to_num_(254.0, 254.0, 0.0).clamp_(0, 254)
     code, index = _least_error(grouped, scale, reach, _grouped(torch.ones_like(x[:1, :1])))
     codes.copy_(torch.where(largest > 0, code, 255.0).to(torch.uint8).reshape(batch, -1))
-    levels.copy_(_nibbles.pack(index.flatten(2)[:, :, :channels]))
+    levels.copy_(_fields.pack(index.flatten(2)[:, :, :channels], 4))
     return non_finite | ~(mean.abs().amax() < torch.inf)
 
 
@@ -104,7 +104,7 @@ def decode(payload, tokens: int, channels: int):
     factors, known = (torch.tensor(table, device=payload.device) for table in (_FACTORS, _LEVELS))
     scale = _values.from_bfloat16(scales, _MOST, batch, tokens, 1)
     unit = (scale * factors[codes.int()].view(batch, tokens, groups)).repeat_interleave(_GROUP, dim=2)
-    values = known[_nibbles.unpack(levels, tokens, channels).int()].mul_(unit[:, :, :channels])
+    values = known[_fields.unpack(levels, tokens, channels, 4).int()].mul_(unit[:, :, :channels])
     return values.add_(_values.from_bfloat16(means, _MOST, batch, 1, channels))
 
 

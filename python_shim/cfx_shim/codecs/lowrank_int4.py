@@ -12,7 +12,7 @@ A value is least + code · (largest - least) / 15. Decoded value: as ``lowrank``
 
 import torch
 
-from . import _low_rank, _nibbles, _values
+from . import _fields, _low_rank, _values
 
 _STEPS = 15.0
 
@@ -27,7 +27,7 @@ class LowRankInt4:
 
     def _layout(self, tokens, channels):
         """The rank, and the bytes of a row of U and of V."""
-        rows = _nibbles.row_bytes(tokens), _nibbles.row_bytes(channels)
+        rows = _fields.row_bytes(tokens, 4), _fields.row_bytes(channels, 4)
         return _low_rank.rank(self._size, tokens, channels, 8 + sum(rows)), *rows
 
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
@@ -49,7 +49,7 @@ class LowRankInt4:
                 bounds.copy_(_values.to_half(torch.stack([factor.amin(dim=1), factor.amax(dim=1)], dim=1)).flatten())
                 least, step = _bounds(bounds[None])
                 relative = (factor - least[0]) / step[0]
-                codes.copy_(_nibbles.pack(relative.nan_to_num_(0.0).round_().clamp_(0, 15)[None])[0])
+                codes.copy_(_fields.pack(relative.nan_to_num_(0.0).round_().clamp_(0, 15)[None], 4)[0])
         return non_finite
 
     def decode(self, payload, tokens: int, channels: int):
@@ -61,7 +61,7 @@ class LowRankInt4:
             (channels, payload[:, 4 * rank : 8 * rank], payload[:, middle:]),
         ):
             least, step = _bounds(bounds)
-            factors.append(_nibbles.unpack(codes, rank, length).float().mul_(step).add_(least))
+            factors.append(_fields.unpack(codes, rank, length, 4).float().mul_(step).add_(least))
         return _low_rank.product(factors[0].transpose(1, 2).contiguous(), factors[1])
 
     encode_reference, decode_reference = encode, decode

@@ -12,7 +12,7 @@ Decoded value: the value at its position, 0 elsewhere; a position beyond a narro
 
 import torch
 
-from . import _nibbles, _values
+from . import _fields, _values
 
 EXACT = False
 _GROUP = 16
@@ -24,7 +24,7 @@ def _groups(channels):
 
 def payload_bytes(tokens: int, channels: int, item_bytes: int) -> int:
     groups = _groups(channels)
-    return tokens * (2 * groups + _nibbles.row_bytes(groups))
+    return tokens * (2 * groups + _fields.row_bytes(groups, 4))
 
 
 def encode(x, payload):
@@ -36,7 +36,7 @@ def encode(x, payload):
     position = grouped.abs().argmax(dim=3, keepdim=True)
     values = _values.to_half(grouped.gather(3, position).reshape(batch, tokens * groups))
     payload[:, : 2 * tokens * groups] = values
-    payload[:, 2 * tokens * groups :] = _nibbles.pack(position.squeeze(3))
+    payload[:, 2 * tokens * groups :] = _fields.pack(position.squeeze(3), 4)
     return non_finite
 
 
@@ -44,7 +44,7 @@ def decode(payload, tokens: int, channels: int):
     """See ``codecs``: float32 [B, N, C]."""
     batch, groups = payload.shape[0], _groups(channels)
     values = _values.from_half(payload[:, : 2 * tokens * groups], batch, tokens, groups, 1)
-    position = _nibbles.unpack(payload[:, 2 * tokens * groups :], tokens, groups).long().unsqueeze(3)
+    position = _fields.unpack(payload[:, 2 * tokens * groups :], tokens, groups, 4).long().unsqueeze(3)
     spread = torch.zeros((batch, tokens, groups, _GROUP), device=payload.device).scatter_(3, position, values)
     return spread.flatten(2)[:, :, :channels].contiguous()
 
