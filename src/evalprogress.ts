@@ -8,19 +8,35 @@ const duration = (seconds: number): string => {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 };
 
+/** A mean that grows value by value. */
+class Mean {
+  private sum = 0;
+  private count = 0;
+  add(value: number): void {
+    this.sum += value;
+    this.count++;
+  }
+  or(other: number): number {
+    return this.count > 0 ? this.sum / this.count : other;
+  }
+}
+
 export class Progress {
-  private readonly began: number;
-  private made = 0;
-  private told = Number.NEGATIVE_INFINITY;
   private readonly policies: string[];
   private readonly log: (line: string) => void;
   private readonly now: () => number;
+  /** From a launch to its first sample: frameworks and models are loaded. */
+  private readonly firsts = new Mean();
+  private readonly others = new Mean();
+  private policy = -1;
+  private since: number;
+  private told = Number.NEGATIVE_INFINITY;
 
   constructor(policies: string[], log: (line: string) => void, now: () => number) {
     this.policies = policies;
     this.log = log;
     this.now = now;
-    this.began = now();
+    this.since = now();
   }
 
   /** One line about a policy, by its number. */
@@ -30,13 +46,15 @@ export class Progress {
 
   /** A sample has been made; `total` is null as long as nobody knows how many there will be. */
   sample(policy: number, complete: number, total: number | null): void {
-    this.made++;
     const now = this.now();
+    (policy === this.policy ? this.others : this.firsts).add(now - this.since);
+    [this.policy, this.since] = [policy, now];
     if (now - this.told < PAUSE_MS && complete !== total) return;
     this.told = now;
     if (total === null) return this.say(policy, `${complete} samples complete`);
-    const left = total - complete + total * (this.policies.length - policy - 1);
-    const seconds = ((now - this.began) / 1000 / this.made) * left;
-    this.say(policy, `sample ${complete} of ${total} complete${left > 0 ? `, about ${duration(seconds)} left` : ''}`);
+    const launches = this.policies.length - policy - 1;
+    const first = this.firsts.or(0);
+    const left = launches * first + (total - complete + launches * (total - 1)) * this.others.or(first);
+    this.say(policy, `sample ${complete} of ${total} complete${left > 0 ? `, about ${duration(left / 1000)} left` : ''}`);
   }
 }

@@ -231,7 +231,7 @@ describe('the judge', () => {
   });
 });
 
-test('Progress is told now and then, the last sample of a policy always', () => {
+test('Progress is told now and then, the last sample of a policy always, and loading is not taken for a sample', () => {
   let now = 0;
   const lines: string[] = [];
   const progress = new Progress(
@@ -239,15 +239,20 @@ test('Progress is told now and then, the last sample of a policy always', () => 
     (line) => lines.push(line),
     () => now,
   );
-  for (const complete of [1, 2, 3, 4]) {
-    now += 3000;
-    progress.sample(0, complete, 4);
+  for (const [complete, pause] of [20_000, 3000, 3000, 3000].entries()) {
+    now += pause;
+    progress.sample(0, complete + 1, 4);
   }
+  now += 30_000;
   progress.sample(1, 1, null);
+  now += 7000;
+  progress.sample(1, 4, 4);
   expect(lines).toEqual([
-    'eval: off (1 of 2): sample 1 of 4 complete, about 21 s left',
-    'eval: off (1 of 2): sample 3 of 4 complete, about 15 s left',
-    'eval: off (1 of 2): sample 4 of 4 complete, about 12 s left',
+    'eval: off (1 of 2): sample 1 of 4 complete, about 2 min left',
+    'eval: off (1 of 2): sample 3 of 4 complete, about 32 s left',
+    'eval: off (1 of 2): sample 4 of 4 complete, about 29 s left',
+    'eval: paper-1bit (2 of 2): 1 samples complete',
+    'eval: paper-1bit (2 of 2): sample 4 of 4 complete',
   ]);
 });
 
