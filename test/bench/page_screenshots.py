@@ -2,7 +2,8 @@
 
     python test/bench/page_screenshots.py DIR/index.html OUT [--browser chromium] [--height 6000]
 
-Needs Chromium (Debian: ``apt-get install chromium``). Writes OUT/{light,dark}-{1440,375}.png.
+Needs Chromium (Debian: ``apt-get install chromium``). Writes OUT/{light,dark}-{1440,375}.png; in the narrow ones
+the page is the left 375 columns.
 """
 
 import argparse
