@@ -38,9 +38,10 @@ const USERS: { [file: string]: RegExp } = {
 const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
-  'channel base_store telemetry predictor measures kernels/*',
+  'channel base_store state telemetry predictor measures kernels/*',
   'observe',
   'coding',
+  'messages',
   'collectives',
   'adapters/*',
   'session',
@@ -51,7 +52,8 @@ const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\//;
 
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
-  torch: /^(codecs\/|kernels\/|adapters\/|base_store|predictor|measures|observe|coding|collectives|forwards|session)/,
+  torch:
+    /^(codecs\/|kernels\/|adapters\/|base_store|state|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
   numpy: /^(codecs\/|observe$)/,
   triton: /^kernels\//,
   // what a diffusers pipeline brings along; needed only where a run is observed

@@ -1,4 +1,23 @@
 """Triton kernels of the codecs, with the payload bytes and the decoded bits of plain torch.
 
-Nothing here is imported before ``available`` says yes.
+``available`` says whether they can run; only then does anything of ours import Triton.
 """
+
+import functools
+import importlib.util
+import sys
+
+import torch
+
+
+def available(device) -> bool:
+    """Whether kernels can run on ``device``: on a GPU of their generation, and on a CPU in Triton's interpreter."""
+    if device.type == "cpu":
+        triton = sys.modules.get("triton")
+        return triton is not None and hasattr(triton, "knobs") and triton.knobs.runtime.interpret
+    return device.type == "cuda" and _compiles_for(device.index or 0)
+
+
+@functools.cache
+def _compiles_for(index):
+    return importlib.util.find_spec("triton") is not None and torch.cuda.get_device_capability(index) >= (8, 0)

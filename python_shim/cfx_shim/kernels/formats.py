@@ -1,5 +1,6 @@
 """What a kernel must know of a codec, as compile-time constants; taken from the codec's own module."""
 
+import functools
 from dataclasses import dataclass
 
 from .. import codecs
@@ -32,6 +33,7 @@ class Format:
         return first, channels - first
 
 
+@functools.cache
 def of(name):
     """The Format of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":

@@ -1,0 +1,36 @@
+"""The launches as operators of torch: what they change is declared, so that compilers may trace and order them.
+
+``cfx::encode`` and ``cfx::decode`` have ``launch.encode``'s and ``launch.decode``'s arguments, the codec by name. They
+change tensors in place and return nothing.
+"""
+
+import torch
+
+from . import formats, launch
+
+_library = torch.library.Library("cfx", "FRAGMENT")
+_library.define(
+    "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, bool feedback, bool first)"
+    " -> ()"
+)
+_library.define(
+    "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int tokens, int channels)"
+    " -> ()"
+)
+
+
+def _encode(xs, states, message, offsets, own, codec, feedback, first):
+    launch.encode(formats.of(codec), xs, states, message, offsets, own, feedback, first)
+
+
+def _decode(outs, states, message, offsets, own, codec, tokens, channels):
+    launch.decode(formats.of(codec), outs, states, message, offsets, own, tokens, channels)
+
+
+for _device in ("CPU", "CUDA"):
+    _library.impl("encode", _encode, _device)
+    _library.impl("decode", _decode, _device)
+torch.library.register_fake("cfx::encode", lambda *_: None, lib=_library)
+torch.library.register_fake("cfx::decode", lambda *_: None, lib=_library)
+
+encode, decode = torch.ops.cfx.encode.default, torch.ops.cfx.decode.default

@@ -1,0 +1,161 @@
+"""Whole messages: what all sections of a call write into the send buffer, and what arrives for each of them.
+
+Sections that kernels can code go through them together, the others one by one and block by block through ``coding``.
+"""
+
+import torch
+
+from . import codecs, coding, kernels
+from ._contract import SECTION_ALIGN
+from .kernels import formats
+
+# tensors of one launch (``kernels.launch.MOST_SECTIONS``, which only Triton's users may import)
+_MOST = 3
+# no rank of a group is left out
+_NOBODY = 1 << 30
+
+
+def write(sections, states, send, own):
+    """Code every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and move ``states``.
+
+    ``own`` None: there is no such block. Sets every message's flag.
+    """
+    _check_size(sections, send)
+    together, alone = _split(sections, states)
+    for position, (codec, indices) in enumerate(together):
+        chosen = [sections[index] for index in indices]
+        _operators().encode(
+            [section.blocks for section in chosen],
+            _states(states, indices),
+            send,
+            [section.offset for section in chosen],
+            _NOBODY if own is None else own,
+            codec,
+            chosen[0].treatment.feedback,
+            position == 0,
+        )
+    flag = None
+    for index in alone:
+        section, state = sections[index], states[index]
+        for blocks, compact in _slices(send.shape[0], own):
+            seen = coding.encode(section, section.blocks[blocks], _room(send[blocks], section), _part(state, compact))
+            flag = seen if flag is None else flag | seen
+    if not together:
+        send[:, -SECTION_ALIGN] = flag
+    elif flag is not None:
+        send[:, -SECTION_ALIGN].bitwise_or_(flag)
+
+
+def read(sections, states, receive, own):
+    """Per section the values [N, C] by rank, without rank ``own``'s, out of ``receive`` [P, message bytes]; moves ``states``.
+
+    ``own`` None: no rank is left out. Values are views of the state where there is one.
+    """
+    _check_size(sections, receive)
+    together, alone = _split(sections, states)
+    values = {}
+    for codec, indices in together:
+        chosen = [sections[index] for index in indices]
+        first, moved = chosen[0], _states(states, indices)
+        shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
+        outs = [] if moved else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
+        offsets = [section.offset for section in chosen]
+        left_out = _NOBODY if own is None else own
+        _operators().decode(outs, moved, receive, offsets, left_out, codec, first.tokens, first.channels)
+        values.update(zip(indices, outs or [state[:, 0] for state in moved]))
+    for index in alone:
+        section, state = sections[index], states[index]
+        values[index] = [
+            block
+            for blocks, compact in _slices(receive.shape[0], own)
+            for block in coding.decode(section, _room(receive[blocks], section), _part(state, compact))
+        ]
+    return [list(values[index]) for index in range(len(sections))]
+
+
+def non_finite(sections, values):
+    """Whether a base now holds NaN or Inf that came in: a 0-d bool tensor, or None where that cannot be.
+
+    ``values`` as ``read`` gives them. A codec's decode is finite whatever the bytes, except with ``float16`` scales per
+    token and channel, of which the first row and the first column show every one; a raw keyframe can hold anything.
+    """
+    seen = None
+    for section, blocks in zip(sections, values):
+        if section.order == 0 or (section.codec is not None and codecs.is_finite(section.codec)):
+            continue
+        for block in blocks:
+            parts = (block,) if section.codec is None else (block[:1], block[:, :1])
+            for part in parts:
+                found = ~torch.isfinite(part.sum(dtype=torch.float32))
+                seen = found if seen is None else seen | found
+    return seen
+
+
+def _check_size(sections, messages):
+    """Raises ValueError, before anything is coded or moves, if ``messages`` [P, bytes] is not as long as the sections."""
+    last = sections[-1]
+    expected = last.offset + coding.aligned(last.bytes) + SECTION_ALIGN
+    if messages.shape[1] != expected:
+        names = ", ".join(f"{each.role} {each.tokens} × {each.channels}" for each in sections)
+        raise ValueError(f"a message has {messages.shape[1]} bytes; expected {expected} for {names} and the flags")
+
+
+def _split(sections, states):
+    """[(codec, indices of sections that one launch codes)], and the indices of the others."""
+    together, alone = {}, []
+    for index, (section, state) in enumerate(zip(sections, states)):
+        kind = _kind(section, state)
+        if kind is None:
+            alone.append(index)
+        else:
+            together.setdefault(kind, []).append(index)
+    launches = [
+        (kind[0], indices[start : start + _MOST])
+        for kind, indices in together.items()
+        for start in range(0, len(indices), _MOST)
+    ]
+    return launches, alone
+
+
+def _kind(section, state):
+    """What sections of one launch have in common, or None where no kernel codes the section."""
+    blocks = section.blocks
+    if section.keyframe or section.codec is None or not kernels.available(blocks.device):
+        return None
+    codec, order = section.treatment.codec, section.order
+    form = formats.of(codec)
+    if form is None or blocks.stride(2) != 1 or (state is not None and state.dtype != blocks.dtype):
+        return None
+    # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
+    if order == 2 and (form.half_scales or not section.treatment.feedback):
+        return None
+    return codec, order, section.treatment.feedback, blocks.dtype, blocks.shape, blocks.stride()
+
+
+def _operators():
+    """Imported with Triton, which not every application has."""
+    from .kernels import ops
+
+    return ops
+
+
+def _states(states, indices):
+    return [] if states[indices[0]] is None else [states[index] for index in indices]
+
+
+def _slices(ranks, own):
+    """(ranks of a message, blocks of a compact tensor that leaves out rank ``own``) before and after that rank."""
+    if own is None:
+        return [(slice(0, ranks), slice(0, ranks))]
+    before = (slice(0, own), slice(0, own))
+    after = (slice(own + 1, ranks), slice(own, ranks - 1))
+    return [pair for pair in (before, after) if pair[0].stop > pair[0].start]
+
+
+def _part(state, compact):
+    return None if state is None else state[compact]
+
+
+def _room(messages, section):
+    """The section's bytes [B, bytes] in ``messages`` [B, message bytes]."""
+    return messages[:, section.offset : section.offset + section.bytes]

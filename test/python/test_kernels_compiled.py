@@ -1,0 +1,147 @@
+"""What the kernels become, compiled ahead of time for GPUs that need not be there: registers, spills, access widths,
+bytes of memory traffic and no contraction, read out of the artefacts.
+
+Traffic is counted from the emitted accesses at a shape without padding, where each thread's access of 16 bytes is one
+of tensor or state data, once an element; narrower ones are the payload's (scales, beta, bit planes).
+"""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+triton = pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
+
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from cfx_shim.kernels import formats, launch, tiles  # noqa: E402
+from cfx_shim.kernels.decode import decode_kernel  # noqa: E402
+from cfx_shim.kernels.encode import encode_kernel  # noqa: E402
+from cfx_shim.kernels.statistics import statistics_kernel  # noqa: E402
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_89": GPUTarget("cuda", 89, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+STRIP = 32
+
+
+def constants(kind, codec, channels, order):
+    form = formats.of(codec)
+    if kind == "statistics":
+        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, False)
+    if kind == "encode":
+        return encode_kernel, launch.encode_constants(form, channels, order, True, False)
+    return decode_kernel, launch.decode_constants(form, channels, order, False)
+
+
+def warps(kind, known):
+    return 4 if kind == "statistics" else tiles.row_warps(known["ROWS"], known["WIDTH"])
+
+
+def compiled(kind, codec, channels, order, target, dtype="bf16", **others):
+    """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16."""
+    kernel, known = constants(kind, codec, channels, order)
+    types, attributes = {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        if name in known:
+            types[name] = "constexpr"
+            continue
+        tensor = re.fullmatch(r"(x|out|state)\d", name)
+        types[name] = "*u8" if name == "message" else f"*{dtype}" if tensor else "i32"
+        if name not in ("own", "peers"):
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
+    options = {"num_warps": warps(kind, known), **launch.OPTIONS, **others}
+    return triton.compile(source, target=TARGETS[target], options=options), known
+
+
+def nvidia_tool(name, *arguments):
+    import triton.backends.nvidia as backend
+
+    tool = os.path.join(os.path.dirname(backend.__file__), "bin", name)
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def resources(kernel, tmp_path):
+    """Registers a thread and bytes of spills."""
+    if "amdgcn" in kernel.asm:
+        text = kernel.asm["amdgcn"]
+        spills = sum(int(count) for count in re.findall(r"\.[sv]gpr_spill_count:\s*(\d+)", text))
+        return int(re.search(r"\.vgpr_count:\s*(\d+)", text)[1]), spills
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+    used = nvidia_tool("cuobjdump", "-res-usage", str(path))
+    return int(re.search(r"REG:(\d+)", used)[1]), int(re.search(r"STACK:(\d+)", used)[1]) + int(re.search(r"LOCAL:(\d+)", used)[1])
+
+
+def widths(kernel):
+    """Bytes of every access to global memory in the emitted code."""
+    if "amdgcn" in kernel.asm:
+        found = re.findall(r"\b(?:global|buffer)_(?:load|store)_(dwordx\d|dword|ushort|short|ubyte|sbyte|byte)", kernel.asm["amdgcn"])
+        size = {"dword": 4, "ushort": 2, "short": 2, "ubyte": 1, "sbyte": 1, "byte": 1}
+        return [size.get(name) or 4 * int(name[-1]) for name in found]
+    found = re.findall(r"\b(?:ld|st)\.global(?:\.\w+)*?(?:\.v(\d))?\.b(\d+)", kernel.asm["ptx"])
+    return [int(count or 1) * int(bits) // 8 for count, bits in found]
+
+
+def contractions(kernel, tmp_path):
+    """Fused multiply-adds of float32 in the emitted code; none that belong to a division, which is made of them."""
+    divides = "fdiv" in kernel.asm["llir"] or "div.rn" in kernel.asm["llir"] or "div.rn" in kernel.asm.get("ptx", "")
+    found = len(re.findall(r"fmuladd|llvm\.fma\.|\bcontract\b", kernel.asm["llir"]))
+    if "amdgcn" in kernel.asm:
+        return found + (0 if divides else len(re.findall(r"\bv_(?:pk_)?(?:fma|fmac|mad|mac)\w*_f32", kernel.asm["amdgcn"])))
+    found += len(re.findall(r"\b(?:fma|mad)\.\w*\.?f32", kernel.asm["ptx"]))
+    if divides:
+        return found
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+    return found + nvidia_tool("cuobjdump", "-sass", str(path)).count("FFMA")
+
+
+# bytes an element: x, base (and trend) of 2 bytes, read, and for the state written
+TRAFFIC = {
+    ("statistics", 1): 4, ("encode", 1): 6, ("decode", 1): 4,
+    ("statistics", 2): 6, ("encode", 2): 10, ("decode", 2): 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, tmp_path):
+    kernel, known = compiled(kind, "lm2", 4096, 2, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= (256 if target.startswith("gfx") else 128)
+    assert kernel.metadata.shared <= 16384
+    assert_traffic(kind, kernel, known, 2)
+    assert contractions(kernel, tmp_path) == 0
+
+
+@pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
+def test_without_a_predictor_encoding_moves_6_bytes_an_element_and_decoding_4(kind, tmp_path):
+    kernel, known = compiled(kind, "lm1", 4096, 1, "sm_90")
+    assert_traffic(kind, kernel, known, 1)
+    assert resources(kernel, tmp_path)[1] == 0
+
+
+@pytest.mark.parametrize("channels", [3072, 768])
+def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, tmp_path):
+    kernel, _ = compiled("encode", "lm1", channels, 2, "sm_90")
+    assert resources(kernel, tmp_path)[1] == 0
+    assert widths(kernel).count(16) >= 5
+
+
+def test_a_contraction_would_be_seen(tmp_path):
+    kernel, _ = compiled("decode", "lm1", 4096, 2, "sm_90", enable_fp_fusion=True)
+    assert contractions(kernel, tmp_path) > 0
+
+
+def assert_traffic(kind, kernel, known, order):
+    threads = warps(kind, known) * kernel.metadata.warp_size
+    elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
+    assert sum(width for width in widths(kernel) if width == 16) * threads / elements == TRAFFIC[kind, order]
