@@ -1,5 +1,5 @@
 /** `cfx eval`: a launch uncompressed and under policies, compared. */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
@@ -20,7 +20,7 @@ import { configOptions, type Examination, examine, requireLaunch, resolveOptions
 import { isPolicyFile } from '../preset.js';
 import type { Registration } from '../program.js';
 import { ensureEnvironment } from '../setup.js';
-import { renderTrace } from '../tracing.js';
+import { renderTrace, type TraceEvaluation } from '../tracing.js';
 
 const KEYS: ConfigKey[] = ['device', 'python', 'verify', 'agreeTimeoutSeconds', 'helloTimeoutSeconds'];
 const UNCOMPRESSED = 'off';
@@ -91,17 +91,17 @@ async function interruptible(run: (signal: AbortSignal) => Promise<number>, cont
 
 async function runEval(options: Options, context: Context, signal: AbortSignal): Promise<number> {
   const { config } = resolveOptions({ ...options, json: undefined }, context);
+  const within = (path: string) => resolve(context.cwd, path);
   if (options.trace !== undefined) {
     const plans = (options.policies ?? config.policy).split(',').map((name) => readPolicy(name.trim(), context));
     const evaluation = await evaluateTrace(options.trace, plans, context, signal);
-    context.out(options.json ? `${JSON.stringify(evaluation, null, 1)}\n` : renderTrace(evaluation));
+    await writeTrace(within(options.out), evaluation, options, context);
     return 0;
   }
   const command = requireLaunch(context, 'eval');
   const policies = readPolicies(options.policies ?? config.policy, context);
   checkPlaceholders(command, { prompts: options.prompts !== undefined, seeds: options.seeds !== undefined });
   const samples = readSamples(options, context);
-  const within = (path: string) => resolve(context.cwd, path);
   const lpipsWeights = options.lpipsWeights === undefined ? null : within(options.lpipsWeights);
   if (lpipsWeights !== null) checkLpipsWeights(lpipsWeights);
   if (options.judge !== undefined) checkJudge(options.judge, samples !== null);
@@ -186,4 +186,14 @@ async function write(folder: string, evaluation: Evaluation, { json }: Options, 
   );
   context.out(json ? text : renderTable(evaluation));
   logTo(context)(`eval: ${join(folder, 'index.html')} has the pictures and plots, evaluation.json beside it all figures`);
+}
+
+async function writeTrace(folder: string, evaluation: TraceEvaluation, { json }: Options, context: Context): Promise<void> {
+  const text = `${JSON.stringify(evaluation, null, 1)}\n`;
+  mkdirSync(folder, { recursive: true });
+  writeWhole(join(folder, 'trace.json'), text);
+  const { renderTracePage } = await import('../pagetrace.js');
+  writeWhole(join(folder, 'trace.html'), renderTracePage(evaluation));
+  context.out(json ? text : renderTrace(evaluation));
+  logTo(context)(`eval: ${join(folder, 'trace.html')} has the plots, trace.json beside it all figures`);
 }
