@@ -4,6 +4,7 @@ A codec is a module of this package, or one size of a family (``lowrank_r32``: `
 
 - ``payload_bytes(tokens, channels, item_bytes) -> int``: the same figure as TypeScript's codec table.
 - ``EXACT``: whether decoding gives back the input bit for bit (then the tensor itself is what travels).
+- ``FINITE`` (optional, else true): whether ``decode`` gives finite numbers whatever the bytes.
 - ``DELAYED`` (optional): true where what is decoded serves from the next step on; the base is used until then.
 - ``encode(x, payload) -> Tensor``: ``x`` [B, N, C] float32, ``payload`` [B, payload_bytes] uint8, written whole.
   Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
@@ -40,3 +41,7 @@ def load(name: str):
 
 def is_delayed(name: str) -> bool:
     return getattr(load(name), "DELAYED", False)
+
+
+def is_finite(codec) -> bool:
+    return getattr(codec, "FINITE", True)

@@ -13,6 +13,8 @@ import torch
 from . import _bit_planes, _scales
 
 EXACT = False
+# a float16 scale that no encoder writes may be NaN or Inf
+FINITE = False
 
 
 def payload_bytes(tokens: int, channels: int, item_bytes: int) -> int:

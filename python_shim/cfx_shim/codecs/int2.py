@@ -14,6 +14,8 @@ import torch
 from . import _bit_planes, _scales
 
 EXACT = False
+# a float16 scale that no encoder writes may be NaN or Inf
+FINITE = False
 LOW, HIGH = 0.5, 2.0
 
 
