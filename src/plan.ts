@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Collective, Role } from './adapter.js';
 import { COLLECTIVES, ROLES } from './adapter.js';
-import type { CodecName, KeyframeCodec } from './codec.js';
+import type { BaseDtype, CodecName, KeyframeCodec } from './codec.js';
 import { CODECS } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Policy, Rule } from './policy.js';
@@ -28,6 +28,8 @@ export interface Cell {
   feedback: boolean;
   /** What keyframes are sent in; "identity" is the tensor's own dtype. */
   keyframeCodec: KeyframeCodec;
+  /** What bases are kept in; "native" is the tensor's own dtype. */
+  baseDtype: BaseDtype;
 }
 
 export interface Plan {
@@ -58,7 +60,7 @@ export const planIdOf = ({ policy, warmupSteps, cells }: Omit<Plan, 'planId'>): 
 /** Listed in the table's own order, so that the order a user wrote does not change the plan's id. */
 const ordered = <T>(all: readonly T[], chosen: readonly T[] = all): T[] => all.filter((item) => chosen.includes(item));
 
-const compileRule = (rule: Rule): Cell => {
+const compileRule = (rule: Rule, baseDtype: BaseDtype): Cell => {
   const exact = rule.codec === 'off' || CODECS[rule.codec].exact;
   return {
     steps: readRange(rule.steps),
@@ -69,6 +71,7 @@ const compileRule = (rule: Rule): Cell => {
     residualOrder: rule.residualOrder ?? (exact ? 0 : 1),
     feedback: rule.feedback ?? true,
     keyframeCodec: rule.keyframeCodec ?? 'identity',
+    baseDtype: rule.baseDtype ?? baseDtype,
   };
 };
 
@@ -78,7 +81,7 @@ export function compilePlan(policy: Policy): Plan {
   const body = {
     policy: policy.name ?? (policy.rules?.length ? 'custom' : preset),
     warmupSteps: policy.warmupSteps ?? 1,
-    cells: [...(policy.rules ?? []), ...PRESETS[preset].rules].map(compileRule),
+    cells: [...(policy.rules ?? []), ...PRESETS[preset].rules].map((rule) => compileRule(rule, policy.baseDtype ?? 'native')),
   };
   return { planId: planIdOf(body), ...body };
 }

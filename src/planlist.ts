@@ -7,7 +7,17 @@ const describeRange = (name: string, [from, to]: Range) => {
   return to === from + 1 ? `${name} ${from}` : `${name}s ${from}-${to - 1}`;
 };
 
-function describeCell({ steps, layers, roles, collectives, codec, residualOrder, feedback, keyframeCodec }: Cell): string {
+function describeCell({
+  steps,
+  layers,
+  roles,
+  collectives,
+  codec,
+  residualOrder,
+  feedback,
+  keyframeCodec,
+  baseDtype,
+}: Cell): string {
   const where = [
     describeRange('step', steps),
     describeRange('layer', layers),
@@ -21,7 +31,8 @@ function describeCell({ steps, layers, roles, collectives, codec, residualOrder,
         ? `${codec} of the tensor`
         : `${codec} of the ${residualOrder === 2 ? 'predicted ' : ''}residual${feedback ? '' : ' without feedback'}`;
   const keyframes = keyframeCodec === 'identity' ? '' : `, keyframes in ${keyframeCodec}`;
-  return `${where.join(', ')}: ${how}${keyframes}`;
+  const bases = baseDtype === 'native' ? '' : `, bases in ${baseDtype}`;
+  return `${where.join(', ')}: ${how}${keyframes}${bases}`;
 }
 
 export const describePlan = (plan: Plan): string[] => [

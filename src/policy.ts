@@ -3,7 +3,7 @@
  * name; a policy file puts rules in front of a preset. `compilePlan` turns a policy into a plan.
  */
 import type { Collective, Role } from './adapter.js';
-import type { CodecName, KeyframeCodec } from './codec.js';
+import type { BaseDtype, CodecName, KeyframeCodec } from './codec.js';
 import { locate, readDocument, refuse } from './document.js';
 import { show } from './nearest.js';
 import type { PresetName } from './preset.js';
@@ -47,6 +47,8 @@ export interface Rule {
   feedback?: boolean;
   /** What keyframes are sent in: "identity", the tensor's own type (default), or 8 ("int8"), 5 or 4 bits ("centred5", "centred4"). */
   keyframeCodec?: KeyframeCodec;
+  /** What bases are kept in, see the policy's. Default: the policy's. */
+  baseDtype?: BaseDtype;
 }
 
 export interface Policy {
@@ -61,6 +63,11 @@ export interface Policy {
    * @minimum 1
    */
   warmupSteps?: number;
+  /**
+   * What bases are kept in, where no rule says so, the preset's sites included: "native", the tensors' own type
+   * (default), or "int8", 8 bits an element and a scale per token and 32 channels (needs feedback).
+   */
+  baseDtype?: BaseDtype;
   /** Read in order; the first rule that matches decides. */
   rules?: Rule[];
 }
@@ -69,7 +76,7 @@ const isRange = ({ path }: Mistake) => path[0] === 'rules' && (path[2] === 'step
 
 /** Ranges are judged here, by one wording for all forms; the schema judges the rest. */
 function mistakesIn(policy: unknown): Mistake[] {
-  const { preset, rules } = (policy ?? {}) as { [key: string]: unknown };
+  const { preset, rules, baseDtype: forAll } = (policy ?? {}) as { [key: string]: unknown };
   const written: unknown[] = Array.isArray(rules) ? rules : [];
   const ranges = written.flatMap((rule, index) =>
     (['steps', 'layers'] as const).flatMap((key) => {
@@ -79,10 +86,13 @@ function mistakesIn(policy: unknown): Mistake[] {
     }),
   );
   const open = written.flatMap((rule, index) => {
-    const { codec, residualOrder, feedback } = (rule ?? {}) as Partial<Rule>;
+    const { codec, residualOrder, feedback, baseDtype = forAll } = (rule ?? {}) as Partial<Rule>;
     const at = (key: string, found: string, expected: string): Mistake[] => [{ path: ['rules', index, key], found, expected }];
     if (codec === 'skip' && residualOrder === 0) return at('residualOrder', '0', '1 or 2, for skip leaves the base as it is');
-    return residualOrder === 2 && feedback === false ? at('feedback', 'false', 'true, for residualOrder is 2') : [];
+    if (feedback !== false || residualOrder === 0) return [];
+    if (residualOrder === 2) return at('feedback', 'false', 'true, for residualOrder is 2');
+    // nothing would take back what rounding the receivers' bases loses at each step
+    return baseDtype === 'int8' ? at('feedback', 'false', 'true, for baseDtype is int8') : [];
   });
   const mistakes = [...mistakesOf('policy', policy).filter((mistake) => !isRange(mistake)), ...ranges, ...open];
   const empty = preset === undefined && written.length === 0;

@@ -5,7 +5,7 @@
  */
 import type { Collective, Role } from './adapter.js';
 import type { BlockShape, CodecName } from './codec.js';
-import { alignSection, CODECS, isLossy, predictorBytes, SECTION_ALIGN, stateTensors } from './codec.js';
+import { alignSection, CODECS, isLossy, predictorBytes, SECTION_ALIGN, stateBytes, stateTensors } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Plan } from './plan.js';
 import { cellFor } from './plan.js';
@@ -50,8 +50,17 @@ export interface Prediction {
     /** The part of the wire bytes that keyframes are. */
     keyframeBytes: number;
     baseMemoryBytes: number;
+    /** What the same bases would take in the tensors' own type. */
+    nativeBaseMemoryBytes: number;
   };
   sites: PredictedSite[];
+}
+
+/** What a site keeps from step to step: another kind of state starts from a keyframe. */
+interface Kept {
+  kind: string;
+  bytes: number;
+  nativeBytes: number;
 }
 
 interface Exchange {
@@ -108,9 +117,10 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
   const sites = new Map<string, PredictedSite>();
   let keyframeBytes = 0;
   let baseMemoryBytes = 0;
+  let nativeBaseMemoryBytes = 0;
 
   /** One message to all peers: raw where the whole of it is left to the framework. */
-  const send = (exchange: Exchange, step: number, layer: number, based: Set<string>) => {
+  const send = (exchange: Exchange, step: number, layer: number, based: Map<string, Kept>) => {
     const { collective, roles, peers, bases, block } = exchange;
     const raw = CODECS.identity.payloadBytes(block);
     const cells = roles.map((role) => cellFor(plan, step, layer, role, collective));
@@ -122,10 +132,15 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
       const order = codec === 'off' ? 0 : stateTensors(codec, cell?.residualOrder ?? 0);
       const residual = order > 0;
       const key = `${collective}.${role}`;
-      const keyframe = lossy && (step < plan.warmupSteps || (residual && !based.has(key)));
-      if (residual && !based.has(key)) {
-        based.add(key);
-        baseMemoryBytes += bases * raw * order;
+      const baseDtype = cell?.baseDtype ?? 'native';
+      const kind = `${order} ${baseDtype}`;
+      const kept = based.get(key);
+      const starts = residual && kept?.kind !== kind;
+      const keyframe = lossy && (step < plan.warmupSteps || starts);
+      if (starts) {
+        const bytes = Math.max(kept?.bytes ?? 0, bases * stateBytes(block, order, baseDtype));
+        const nativeBytes = Math.max(kept?.nativeBytes ?? 0, bases * stateBytes(block, order, 'native'));
+        based.set(key, { kind, bytes, nativeBytes });
       }
       const sent = keyframe ? (cell?.keyframeCodec ?? 'identity') : codec;
       const predictor = order === 2 && !keyframe ? predictorBytes(block) : 0;
@@ -156,9 +171,13 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
 
   for (let branch = 0; branch < shapes.branches; branch++) {
     for (let layer = 0; layer < shapes.layers; layer++) {
-      const based = new Set<string>();
+      const based = new Map<string, Kept>();
       for (let step = 0; step < shapes.steps; step++) {
         for (const exchange of exchanges) send(exchange, step, layer, based);
+      }
+      for (const { bytes, nativeBytes } of based.values()) {
+        baseMemoryBytes += bytes;
+        nativeBaseMemoryBytes += nativeBytes;
       }
     }
   }
@@ -167,5 +186,8 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
   const rawBytes = rows.reduce((sum, site) => sum + site.rawBytes, 0);
   const wireBytes = rows.reduce((sum, site) => sum + site.wireBytes, 0);
   const ratio = wireBytes > 0 ? rawBytes / wireBytes : null;
-  return { perRank: { rawBytes, wireBytes, ratio, keyframeBytes, baseMemoryBytes }, sites: rows };
+  return {
+    perRank: { rawBytes, wireBytes, ratio, keyframeBytes, baseMemoryBytes, nativeBaseMemoryBytes },
+    sites: rows,
+  };
 }

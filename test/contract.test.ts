@@ -44,7 +44,7 @@ print(json.dumps({
     "exact": {name: module.EXACT for name, module in modules.items()},
     "delayed": [name for name in modules if codecs.is_delayed(name)],
     "aligned": [coding.aligned(size) for size in given["sizes"]],
-    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe] for t in treatments],
+    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe, t.base_dtype] for t in treatments],
 }))
 `;
 
@@ -80,7 +80,9 @@ test('Both languages pad sections alike', () => {
 test('Both languages find the same cell for every call', () => {
   const expected = CALLS.map((call) => {
     const cell = cellFor(PLAN, ...call);
-    return cell === null || cell.codec === 'off' ? null : [cell.codec, cell.residualOrder, cell.feedback, cell.keyframeCodec];
+    return cell === null || cell.codec === 'off'
+      ? null
+      : [cell.codec, cell.residualOrder, cell.feedback, cell.keyframeCodec, cell.baseDtype];
   });
   expect(new Set(expected.map((each) => JSON.stringify(each))).size).toBe(5);
   expect(python.cells).toEqual(expected);

@@ -8,15 +8,25 @@ test('A preset compiles to one cell for everything', () => {
     planId: expect.stringMatching(/^[0-9a-f]{16}$/),
     policy: 'paper-1bit',
     warmupSteps: 1,
-    cells: [{ ...ALL, codec: 'binary', residualOrder: 1, feedback: true, keyframeCodec: 'identity' }],
+    cells: [{ ...ALL, codec: 'binary', residualOrder: 1, feedback: true, keyframeCodec: 'identity', baseDtype: 'native' }],
   });
 });
 
 test('Exact codecs and "off" default to residual order 0', () => {
   expect(compilePlan({ preset: 'identity' }).cells[0]).toMatchObject({ codec: 'identity', residualOrder: 0 });
   expect(compilePlan({ preset: 'off' }).cells).toEqual([
-    { ...ALL, codec: 'off', residualOrder: 0, feedback: true, keyframeCodec: 'identity' },
+    { ...ALL, codec: 'off', residualOrder: 0, feedback: true, keyframeCodec: 'identity', baseDtype: 'native' },
   ]);
+});
+
+test("A rule's type of base comes before the policy's, which holds for the preset too", () => {
+  const plan = compilePlan({
+    preset: 'paper-2bit',
+    baseDtype: 'int8',
+    rules: [{ roles: ['o'], codec: 'binary', baseDtype: 'native' }],
+  });
+  expect(plan.cells.map(({ baseDtype }) => baseDtype)).toEqual(['native', 'int8']);
+  expect(compilePlan({ preset: 'paper-2bit' }).planId).not.toBe(compilePlan({ preset: 'paper-2bit', baseDtype: 'int8' }).planId);
 });
 
 test('Rules come before the preset and the first match decides', () => {

@@ -62,6 +62,22 @@ test('A base is kept per role, layer, branch and peer, in both directions or for
   expect(of(stateless, { ring: 4 }).perRank.baseMemoryBytes).toBe(0);
 });
 
+test('Bases in 8 bits take a byte an element and a byte for 32 channels of a token; what is sent stays', () => {
+  const own = of({ preset: 'cfx-2bit' }, { ring: 4, dtype: 'bf16' }).perRank;
+  const { perRank } = of({ preset: 'cfx-2bit', baseDtype: 'int8' }, { ring: 4, dtype: 'bf16' });
+  expect(perRank.baseMemoryBytes).toBe(5 * 2 * 4 * (2 * 264 * (256 + 8)));
+  expect(perRank.baseMemoryBytes).toBeLessThan(0.53 * own.baseMemoryBytes);
+  expect(perRank).toMatchObject({ wireBytes: own.wireBytes, nativeBaseMemoryBytes: own.baseMemoryBytes });
+  expect(own.nativeBaseMemoryBytes).toBe(own.baseMemoryBytes);
+});
+
+test('Another type of base starts from a keyframe, and the larger one is counted', () => {
+  const rules: Policy['rules'] = [{ steps: '10-', codec: 'binary', baseDtype: 'int8' }, { codec: 'binary' }];
+  const { perRank, sites } = of({ rules }, { ring: 2 });
+  expect(sites.map(({ keyframes }) => keyframes)).toEqual([10, 10]);
+  expect(perRank.baseMemoryBytes).toBe(5 * 2 * 2 * 528 * 256 * 4);
+});
+
 test('What is used one step late travels whole and keeps one base', () => {
   for (const degrees of [{ ulysses: 2 }, { ring: 4 }]) {
     const { perRank, sites } = of({ preset: 'stale' }, degrees);
@@ -105,7 +121,7 @@ test('A tensor left out of a message that is compressed travels in it whole', ()
 
 test('One rank sends nothing', () => {
   expect(of({ preset: 'paper-1bit' }, {})).toEqual({
-    perRank: { rawBytes: 0, wireBytes: 0, ratio: null, keyframeBytes: 0, baseMemoryBytes: 0 },
+    perRank: { rawBytes: 0, wireBytes: 0, ratio: null, keyframeBytes: 0, baseMemoryBytes: 0, nativeBaseMemoryBytes: 0 },
     sites: [],
   });
 });

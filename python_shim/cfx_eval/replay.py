@@ -40,7 +40,8 @@ def _replay(trace, plan, site):
         else:
             section.open(step < plan.warmup_steps, _fits(states, section))
             if section.order and not _fits(states, section):
-                states = [torch.zeros(section.state_shape(len(x)), dtype=x.dtype) for _ in range(2)]
+                layout = section.layout
+                states = [torch.zeros(layout.shape(len(x)), dtype=layout.stored) for _ in range(2)]
             received = _exchange(section, x, states if section.order else (None, None), seconds)
             if section.order and section.treatment.feedback and not torch.equal(*states):
                 raise Disagreement(f"{site}, step {step}: the bases of sender and receiver differ")
@@ -75,7 +76,8 @@ def _exchange(section, x, states, seconds):
 
 
 def _fits(states, section):
-    return states is not None and states[0].shape == section.state_shape(len(section.blocks))
+    layout = section.layout
+    return states is not None and (states[0].shape, states[0].dtype) == (layout.shape(len(section.blocks)), layout.stored)
 
 
 def _squared(x):

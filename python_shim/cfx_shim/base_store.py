@@ -1,8 +1,8 @@
 """Bases: the running reconstructions that both ends of a site keep.
 
 A base is created by a keyframe and lives until a generation, shape, dtype, batch, group, branch, transformer or plan
-changes. Its memory is kept across generations, so that a server allocates once. Bases are in the tensor's own dtype:
-what a receiver uses and what it keeps are the same numbers.
+changes. Its memory is kept across generations, so that a server allocates once. How the numbers are
+kept is the layout's (see ``state``).
 """
 
 import hashlib
@@ -28,13 +28,15 @@ class BaseKey:
 class BaseStore:
     def __init__(self):
         self._tensors = {}
+        self._layouts = {}
         self._valid = {}
 
-    def get(self, key: BaseKey, shape, dtype, device):
-        """(tensor, valid): the base of ``shape`` for ``key``. A new, re-shaped or dropped one is not valid."""
+    def get(self, key: BaseKey, layout, blocks, device):
+        """(tensor, valid): the state of ``blocks`` blocks for ``key``. A new, dropped or otherwise laid out one is not valid."""
         tensor = self._tensors.get(key)
-        if tensor is None or tensor.shape != torch.Size(shape) or tensor.dtype != dtype or tensor.device != device:
-            tensor = self._tensors[key] = torch.empty(shape, dtype=dtype, device=device)
+        if tensor is None or self._layouts[key] != layout or tensor.shape[0] != blocks or tensor.device != device:
+            tensor = self._tensors[key] = torch.empty(layout.shape(blocks), dtype=layout.stored, device=device)
+            self._layouts[key] = layout
             self._valid.pop(key, None)
         return tensor, key in self._valid
 
@@ -55,6 +57,7 @@ class BaseStore:
     def free(self):
         """Give the memory back."""
         self._tensors.clear()
+        self._layouts.clear()
         self._valid.clear()
 
     @property
@@ -81,22 +84,6 @@ class BaseStore:
                 }[key.end]()
                 found[f"{key.site}|{key.role}|{key.branch}|{ends}"] = digest(tensor)
         return found
-
-
-def add_decoded_(base, values):
-    """``base`` += ``values`` in place: the one way a base moves, on the sender and on every receiver.
-
-    ``base`` [..., N, C] in its own dtype, ``values`` float32 of the same shape. The sum is formed in float32 and
-    rounded once to the base's dtype; float16 saturates instead of overflowing.
-    """
-    if base.dtype == torch.float32:
-        return base.add_(values)
-    return round_into_(base, values.add_(base))
-
-
-def round_into_(state, values):
-    """``state`` = ``values``, float32, rounded to its dtype; float16 saturates."""
-    return state.copy_(values.clamp(-65504.0, 65504.0) if state.dtype == torch.float16 else values)
 
 
 def digest(tensor) -> str:

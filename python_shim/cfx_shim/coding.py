@@ -1,16 +1,15 @@
 """How one section of a message is written and read: raw, coded as it is, or coded against a base.
 
-A residual section keeps a state tensor [B, order, N, C] in the tensor's own dtype: the base, and for order 2 its trend
-(see ``predictor``). Both ends move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
+A residual section keeps a state tensor: the base, and for order 2 its trend (see ``state`` and ``predictor``). Both ends
+move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from . import codecs, predictor
+from . import codecs, predictor, state as states
 from ._contract import SECTION_ALIGN
-from .base_store import add_decoded_, round_into_
 from .plan import Treatment
 
 
@@ -69,9 +68,10 @@ class Section:
             return self.block_bytes
         return codec.payload_bytes(self.tokens, self.channels, self.blocks.element_size())
 
-    def state_shape(self, blocks):
-        """Of what is kept for ``blocks`` blocks."""
-        return (blocks, self.order, self.tokens, self.channels)
+    @property
+    def layout(self):
+        """How the state is kept, where there is one."""
+        return states.layout(self.treatment.base_dtype, self.order, self.tokens, self.channels, self.blocks.dtype)
 
     def open(self, warm, has_base):
         """Decide what this send is: a keyframe in the warm-up and where a base is needed and not there."""
@@ -109,20 +109,21 @@ def encode(section, blocks, room, state):
         non_finite = codec.encode(blocks.float(), payload)
         _start(section, state, codec.decode(payload, section.tokens, section.channels))
         return non_finite
-    delta = torch.sub(blocks.float(), state[:, 0])
+    base, trend = section.layout.read(state)
+    delta = torch.sub(blocks.float(), base)
     energy = predicted = None
     if section.predicts:
-        energy = predictor.fit(delta, state[:, 1], room[:, section.payload_bytes :])
-        predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
+        energy = predictor.fit(delta, trend, room[:, section.payload_bytes :])
+        predicted = predictor.predicted_change(trend, room[:, section.payload_bytes :])
         delta.sub_(predicted)
     if energy is not None and getattr(codec, "TAKES_ENERGY", False):
         non_finite = codec.encode(delta, payload, energy)
     else:
         non_finite = codec.encode(delta, payload)
     if section.treatment.feedback:
-        _move(codec, state, codec.decode(payload, section.tokens, section.channels), predicted)
+        _move(section, state, base, codec.decode(payload, section.tokens, section.channels), predicted)
     else:
-        state[:, 0].copy_(blocks)
+        section.layout.start(state, blocks, None)
     return non_finite
 
 
@@ -134,7 +135,8 @@ def decode(section, room, state):
         if state is None:
             return values
         # the base is about to be replaced: what is used now must outlive it
-        used = state[:, 0].clone() if section.delayed and not section.keyframe else None
+        late = section.delayed and not section.keyframe
+        used = section.layout.read(state)[0].to(section.blocks.dtype, copy=True) if late else None
         started = _start(section, state, values)
         return started if used is None else used
     decoded = codec.decode(room[:, : section.payload_bytes], section.tokens, section.channels)
@@ -142,27 +144,26 @@ def decode(section, room, state):
         return decoded.to(section.blocks.dtype)
     if section.keyframe:
         return _start(section, state, decoded)
+    base, trend = section.layout.read(state)
     predicted = None
     if section.predicts:
-        predicted = predictor.predicted_change(state[:, 1], room[:, section.payload_bytes :])
-    return _move(codec, state, decoded, predicted)
+        predicted = predictor.predicted_change(trend, room[:, section.payload_bytes :])
+    return _move(section, state, base, decoded, predicted)
 
 
 def _start(section, state, values):
     """A keyframe: the base becomes ``values``; its trend is how it changes, known if there was a base before."""
-    if section.order == 2:
-        if section.continues:
-            round_into_(state[:, 1], values.float() - state[:, 0])
-        else:
-            state[:, 1].zero_()
-    return state[:, 0].copy_(values) if values.dtype == state.dtype else round_into_(state[:, 0], values)
+    trend = None
+    if section.order == 2 and section.continues:
+        trend = values.float() - section.layout.read(state)[0]
+    return section.layout.start(state, values, trend)
 
 
-def _move(codec, state, decoded, predicted):
+def _move(section, state, base, decoded, predicted):
     """The base changes by what was predicted and what was decoded, its trend follows by the codec's gain."""
+    trend = None
     if predicted is not None:
-        gain = getattr(codec, "TREND_GAIN", 1.0)
+        gain = getattr(section.codec, "TREND_GAIN", 1.0)
         trend = decoded if gain == 1.0 else (decoded * gain).add_(predicted)
         decoded.add_(predicted)
-        round_into_(state[:, 1], trend)
-    return add_decoded_(state[:, 0], decoded)
+    return section.layout.move(state, base, decoded, trend)

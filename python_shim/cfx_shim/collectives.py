@@ -197,22 +197,20 @@ class Collectives:
         return BaseKey(group.name, _site(place), section.role, place.branch, end)
 
     def _has_base(self, place, section, group, ends):
-        shapes = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
+        counts = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
         for end in ends:
             key = self._key(place, section, group, end)
-            shape = section.state_shape(shapes[end])
-            if not self._bases.get(key, shape, section.blocks.dtype, section.blocks.device)[1]:
+            if not self._bases.get(key, section.layout, counts[end], section.blocks.device)[1]:
                 return False
         # a sender's base that went without feedback is not what the receivers hold: it cannot serve with it
         sender = self._key(place, section, group, ends[0])
         return self._bases.is_comparable(sender) or not section.treatment.feedback
 
     def _base(self, place, section, group, end, count):
-        """The state [count, order, N, C] of a residual section, or None where none is kept."""
+        """The state of ``count`` blocks of a residual section, or None where none is kept."""
         if section.order == 0:
             return None
-        shape = section.state_shape(count)
-        return self._bases.get(self._key(place, section, group, end), shape, section.blocks.dtype, section.blocks.device)[0]
+        return self._bases.get(self._key(place, section, group, end), section.layout, count, section.blocks.device)[0]
 
     def _mark(self, place, section, group, ends):
         if section.order == 0:

@@ -14,14 +14,15 @@ class Treatment:
     """What happens to one section.
 
     ``codec`` is a codec's name, or None to leave the tensor to the framework. ``order``: 0 codes the tensor itself, 1
-    its difference to the base, 2 its difference to a prediction from the base and its last change. ``keyframe`` is the
-    codec of keyframes.
+    its difference to the base, 2 its difference to a prediction from the base and its trend. ``keyframe`` is the
+    codec of keyframes, ``base_dtype`` what bases are kept in: "native" is the tensor's own type, "int8" 8 bits.
     """
 
     codec: str | None
     order: int
     feedback: bool
     keyframe: str = "identity"
+    base_dtype: str = "native"
 
 
 UNTOUCHED = Treatment(None, 0, False)
@@ -61,7 +62,7 @@ def _cell(raw):
     codec = raw["codec"]
     if codec != "off" and codec not in CODECS:
         raise ValueError(f"codec {codec!r} is unknown; there are: {', '.join(CODECS)}")
-    treatment = (
-        UNTOUCHED if codec == "off" else Treatment(codec, raw["residualOrder"], raw["feedback"], raw["keyframeCodec"])
-    )
+    treatment = UNTOUCHED
+    if codec != "off":
+        treatment = Treatment(codec, raw["residualOrder"], raw["feedback"], raw["keyframeCodec"], raw["baseDtype"])
     return tuple(raw["steps"]), tuple(raw["layers"]), frozenset(raw["roles"]), frozenset(raw["collectives"]), treatment

@@ -68,6 +68,7 @@ const exactly = (bytes: number) => bytes.toLocaleString('en-US');
 
 function renderPlan(plan: string[], shapes: Shapes, { perRank, sites }: Prediction): string {
   const { ratio } = perRank;
+  const saved = perRank.nativeBaseMemoryBytes - perRank.baseMemoryBytes;
   const columns = ['role', 'collective', 'codec', 'calls', 'compressed', 'keyframes', 'raw bytes', 'wire bytes'];
   const rows = sites.map((site) => [
     site.role,
@@ -89,6 +90,6 @@ function renderPlan(plan: string[], shapes: Shapes, { perRank, sites }: Predicti
     ratio === null
       ? '  one rank alone sends nothing'
       : `  total: ${exactly(perRank.rawBytes)} raw, ${exactly(perRank.wireBytes)} on the wire (${exactly(perRank.keyframeBytes)} of it keyframes): ${ratio.toFixed(2)} to 1`,
-    `  bases: ${exactly(perRank.baseMemoryBytes)} bytes of memory`,
+    `  bases: ${exactly(perRank.baseMemoryBytes)} bytes of memory${saved > 0 ? `, ${exactly(saved)} less than in ${shapes.dtype}` : ''}`,
   ].join('\n');
 }

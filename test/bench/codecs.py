@@ -21,7 +21,7 @@ import torch  # noqa: E402
 
 from cfx_shim import codecs  # noqa: E402
 from cfx_shim._contract import CODECS  # noqa: E402
-from cfx_shim.base_store import add_decoded_  # noqa: E402
+from cfx_shim.state import add_decoded_  # noqa: E402
 
 TOKENS, CHANNELS, BLOCKS_A_STEP = 528, 128, 5 * 4
 

@@ -93,6 +93,7 @@ def cell(codec, **changes):
         "residualOrder": 0 if exact else 1,
         "feedback": True,
         "keyframeCodec": "identity",
+        "baseDtype": "native",
         **changes,
     }
 

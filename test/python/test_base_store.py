@@ -1,9 +1,11 @@
 """Bases: when one is valid, what dropping keeps, and how they are compared."""
 
+import pytest
 import torch
 
-from cfx_shim.base_store import BaseKey, BaseStore, add_decoded_, digest
+from cfx_shim.base_store import BaseKey, BaseStore, digest
 from cfx_shim.collectives import Group
+from cfx_shim.state import layout
 
 CPU = torch.device("cpu")
 GROUP = Group(None, "g", 1, (4, 5, 6))
@@ -13,8 +15,9 @@ def key(**changes):
     return BaseKey(**{"group": "g", "site": "Model.0", "role": "k", "branch": 0, "end": "send", **changes})
 
 
-def get(store, wanted, shape=(2, 3, 4), dtype=torch.float32):
-    return store.get(wanted, shape, dtype, CPU)
+def get(store, wanted, shape=(2, 3, 4), dtype=torch.float32, order=1, base_dtype="native"):
+    blocks, tokens, channels = shape
+    return store.get(wanted, layout(base_dtype, order, tokens, channels, dtype), blocks, CPU)
 
 
 def valid_base(store, wanted, fill=1.0, comparable=True, shape=(2, 3, 4), group=GROUP):
@@ -38,12 +41,30 @@ def test_a_marked_base_stays_valid_and_is_the_same_memory():
         assert not get(store, other)[1]
 
 
-def test_another_shape_or_dtype_makes_it_invalid_for_good():
-    for shape, dtype in (((2, 4, 3), torch.float32), ((1, 3, 4), torch.float32), ((2, 3, 4), torch.bfloat16)):
-        store = BaseStore()
-        valid_base(store, key())
-        assert not get(store, key(), shape, dtype)[1]
-        assert not get(store, key())[1]
+CHANGES = {
+    "shape": {"shape": (2, 4, 3)},
+    "blocks": {"shape": (1, 3, 4)},
+    "dtype": {"dtype": torch.bfloat16},
+    "order": {"order": 2},
+}
+
+
+@pytest.mark.parametrize("base_dtype", ["native", "int8"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_another_shape_dtype_or_order_makes_it_invalid_for_good(change, base_dtype):
+    """In 8 bits too, where the stored tensors of two shapes or dtypes may be alike."""
+    store = BaseStore()
+    get(store, key(), base_dtype=base_dtype)
+    store.set_valid(key(), GROUP, True)
+    assert get(store, key(), base_dtype=base_dtype)[1]
+    assert not get(store, key(), **{"base_dtype": base_dtype, **change})[1]
+    assert not get(store, key(), base_dtype=base_dtype)[1]
+
+
+def test_another_kind_of_state_makes_it_invalid():
+    store = BaseStore()
+    valid_base(store, key())
+    assert not get(store, key(), base_dtype="int8")[1]
 
 
 def test_dropping_keeps_the_memory():
@@ -103,13 +124,3 @@ def test_a_digest_is_of_the_bits():
     assert digest(x) != digest(-x)
     wide = torch.arange(6.0).reshape(2, 3)
     assert digest(wide.t()) == digest(wide.t().contiguous()) != digest(wide)
-
-
-def test_a_sum_is_formed_in_float32_and_rounded_once():
-    base = torch.tensor([256.0], dtype=torch.bfloat16)
-    # 256 + 1.5 = 257.5 rounds to 258 in bfloat16, whose step here is 2; 1.5 alone is exact
-    assert add_decoded_(base, torch.tensor([1.5])) is base
-    assert base.item() == 258.0
-    single = torch.tensor([1.0])
-    assert add_decoded_(single, torch.tensor([2.0**-20])) is single
-    assert single.item() == 1 + 2.0**-20

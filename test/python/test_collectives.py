@@ -6,8 +6,8 @@ from exchanges import BINARY, COLLECTIVES, IDENTITY, INT2, OFF, RankUnderTest, m
 from ranks import run_ranks
 
 from cfx_shim import codecs
-from cfx_shim.base_store import add_decoded_
 from cfx_shim.plan import Treatment
+from cfx_shim.state import add_decoded_
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 both = pytest.mark.parametrize("collective", COLLECTIVES)

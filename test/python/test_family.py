@@ -21,7 +21,7 @@ class Site:
         section = Section("k", x, Treatment(codec, order, True, self._keyframe))
         section.open(False, self.sender is not None)
         if self.sender is None:
-            self.sender, self.receiver = (torch.full(section.state_shape(len(x)), 7.0, dtype=x.dtype) for _ in range(2))
+            self.sender, self.receiver = (torch.full(section.layout.shape(len(x)), 7.0, dtype=x.dtype) for _ in range(2))
         room = torch.zeros((len(x), coding.aligned(section.bytes)), dtype=torch.uint8)[:, : section.bytes]
         assert not coding.encode(section, x, room, self.sender)
         received = coding.decode(section, room, self.receiver).clone()

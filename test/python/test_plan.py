@@ -15,6 +15,7 @@ def cell(**changes):
         "residualOrder": 1,
         "feedback": True,
         "keyframeCodec": "identity",
+        "baseDtype": "native",
         **changes,
     }
 
@@ -54,7 +55,7 @@ def test_the_same_question_gets_the_same_object_again():
 
 
 def test_an_unknown_codec_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'gzip' is unknown; there are: identity, binary"):
+    with pytest.raises(ValueError, match="'gzip' is unknown; there are: identity, stale, binary"):
         plan(cell(codec="gzip"))
 
 

@@ -21,6 +21,7 @@ PLAN = {
             "residualOrder": 1,
             "feedback": True,
             "keyframeCodec": "identity",
+            "baseDtype": "native",
         }
     ],
 }
