@@ -42,9 +42,10 @@ test('An evaluation is interrupted, goes on, and compares every sample', async (
   const there = (path: string) => statSync(path, { throwIfNoEntry: false }) !== undefined;
 
   const first = evaluate();
-  let early = false;
-  void first.ended.then(() => (early = true));
-  await until('the first sample', () => early || [0, 1].every((rank) => there(measures('off', 0, rank))));
+  let early: string | null = null;
+  void first.ended.then(({ stderr }) => (early = stderr));
+  await until('the first sample', () => early !== null || [0, 1].every((rank) => there(measures('off', 0, rank))));
+  expect(early).toBeNull();
   process.kill(first.pid, 'SIGINT');
   const interrupted = await first.ended;
   expect({ code: interrupted.code, out: interrupted.stdout }).toEqual({ code: 130, out: '' });
