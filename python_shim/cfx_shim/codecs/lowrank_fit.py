@@ -16,6 +16,12 @@ Decoded value: unit · sum over k of (class · U)[n, k] · (w · class · V)[k, 
 factor has at most 11 bits and no sum more than 24, so a matrix product in float32 (or TF32) is exact and has the same
 bits in any order of summation, on any device and for any batch.
 
+Against ``lowrank_int4`` at the same bytes (1 % of 16 bits; k and v of scenes-flux at N = 4, closed loop): error ×.83 at
+28 steps, ×.87 at 10; ×.93 where successive deltas are uncorrelated, ×.92 on heavy tails. Tried and left out, for they
+did not pay: a start from the last send's factors (as good as a cold one with twice the ranks searched, no better), token
+frequencies (DCT) instead of U, one factor a step in turn, a fitted prediction (its bytes buy more as ranks), more bits
+for the first components. With classes known from what was decoded before, and so free, the error would be up to 3 % lower.
+
 Fitting, by the sender alone and block by block: subspace iteration from a fixed start (2 rounds), then U and V in turn.
 """
 
