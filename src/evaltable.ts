@@ -57,7 +57,7 @@ export function renderTable(evaluation: Evaluation): string {
     '',
     'Bytes are of all ranks and one sample, keyframes and scales included. Error is the closed loop’s,',
     `√(Σ‖x − y‖² / Σ‖x‖²), mean over the steps, of ${counted(measuredSamples, 'measured sample')}. Seconds are the median of`,
-    `${counted(seconds.samples, 'sample')}${seconds.measured ? ', all of which were measured, which takes time: not a speed' : ' that were not measured'}.`,
+    `${counted(seconds.samples, 'sample')}${seconds.measured ? ', all of which were measured, which takes time: not a speed' : ` that ${seconds.samples === 1 ? 'was' : 'were'} not measured`}.`,
     ...missing(evaluation),
   ].join('\n')}\n`;
 }

@@ -198,7 +198,7 @@ export interface Evaluation {
   created: string;
   /** The launch command as given, placeholders included. */
   command: string[];
-  /** cfx, node and what the ranks said: torch, xfuser, … */
+  /** cfx, Python and what the launch's interpreter has: torch, xfuser, … */
   versions: { [name: string]: string };
   worldSize: number;
   device: 'cpu' | null;
