@@ -4,8 +4,9 @@ A message to one peer is its sections in order, each padded to ``SECTION_ALIGN``
 ``SECTION_ALIGN`` bytes whose first byte is 1 if this rank's input to the call held NaN or Inf. Sizes follow from
 (plan, step, site, shape) alone, so both ends know them without asking.
 
-Flags are gathered on the device and read once a step, at the group's first call of the next one: then every rank of
-the group drops all its bases of the group, and each site goes on from a keyframe.
+A receiver that decodes NaN or Inf into a base says so with the flag of its next message. Flags are gathered on the
+device and read once a step, at the group's first call of the next one: then every rank of the group drops all its
+bases of the group, and each site goes on from a keyframe.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from . import coding
+from . import messages
 from ._contract import SECTION_ALIGN
 from .base_store import BaseKey
 from .coding import Section, aligned
@@ -36,12 +37,6 @@ class Group:
     def size(self):
         return len(self.ranks)
 
-    def peer_slices(self):
-        """(blocks of the group, blocks of a compact per-peer tensor) for the ranks before and after our own."""
-        before = (slice(0, self.rank), slice(0, self.rank))
-        after = (slice(self.rank + 1, self.size), slice(self.rank, self.size - 1))
-        return [pair for pair in (before, after) if pair[0].stop > pair[0].start]
-
 
 def _without_autograd(function):
     """Plain tensors in and out, whatever mode the caller is in: bases outlive one mode and may be written in another."""
@@ -54,6 +49,8 @@ class Collectives:
         self._telemetry = telemetry
         self._buffers = {}
         self._flags = {}
+        # per group: whether what was decoded since our last send was finite
+        self._poisoned = {}
         self._settled = {}
         self.warmup_steps = 1
         # looks at what is sent, where a run is observed
@@ -71,23 +68,15 @@ class Collectives:
         size = self._lay_out(place, sections, group, "all_to_all", ("send", "receive"))
         send = self._buffer(group, "send", (group.size, size), sections[0].blocks.device)
         receive = self._buffer(group, "receive", (group.size, size), sections[0].blocks.device)
-        flag = None
-        for section in sections:
-            base = self._base(place, section, group, "send", group.size - 1)
-            for blocks, compact in group.peer_slices():
-                seen = coding.encode(section, section.blocks[blocks], _room(send[blocks], section), _part(base, compact))
-                flag = seen if flag is None else flag | seen
-        send[:, -SECTION_ALIGN] = flag
+        bases = [self._base(place, section, group, "send", group.size - 1) for section in sections]
+        messages.write(sections, bases, send, group.rank)
+        self._pass_on(group, send)
         self._show(place, sections, group, "all_to_all", send)
         dist.all_to_all_single(receive, send, group=group.handle)
         self._collect_flags(group, receive)
         self._count(place, sections, group, "all_to_all")
-        results = []
-        for section in sections:
-            base = self._base(place, section, group, "receive", group.size - 1)
-            results.append(_read(section, group, receive, base, section.blocks[group.rank]))
-            self._mark(place, section, group, ("send", "receive"))
-        return results
+        own = [section.blocks[group.rank] for section in sections]
+        return self._read(place, sections, group, receive, own, ("send", "receive"))
 
     @_without_autograd
     def start_all_gather(self, place: Place, sections, group: Group):
@@ -99,12 +88,9 @@ class Collectives:
         size = self._lay_out(place, sections, group, "all_gather", ("own", "peers"))
         send = self._buffer(group, "own", (1, size), sections[0].blocks.device)
         receive = self._buffer(group, "peers", (group.size, size), sections[0].blocks.device)
-        flag = None
-        for section in sections:
-            base = self._base(place, section, group, "own", 1)
-            seen = coding.encode(section, section.blocks, _room(send, section), base)
-            flag = seen if flag is None else flag | seen
-        send[:, -SECTION_ALIGN] = flag
+        bases = [self._base(place, section, group, "own", 1) for section in sections]
+        messages.write(sections, bases, send, None)
+        self._pass_on(group, send)
         self._show(place, sections, group, "all_gather", send)
         work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
         self._count(place, sections, group, "all_gather")
@@ -113,12 +99,8 @@ class Collectives:
         def finish():
             work.wait()
             self._collect_flags(group, receive)
-            results = []
-            for section in sections:
-                base = self._base(place, section, group, "peers", group.size - 1)
-                results.append(_read(section, group, receive, base, section.blocks[0]))
-                self._mark(place, section, group, ("own", "peers"))
-            return results
+            own = [section.blocks[0] for section in sections]
+            return self._read(place, sections, group, receive, own, ("own", "peers"))
 
         return finish
 
@@ -126,14 +108,24 @@ class Collectives:
         """Let the observer see each send, beside what a receiver of our own makes of the same bytes."""
         if self.observer is None or not self.observer.looks():
             return
-        slices = [(slice(0, 1), slice(0, 1))] if collective == "all_gather" else group.peer_slices()
-        for section in sections:
-            state = self._base(place, section, group, "observed", 1 if collective == "all_gather" else group.size - 1)
-            received = [
-                coding.decode(section, _room(sent[blocks], section), _part(state, compact)) for blocks, compact in slices
-            ]
-            exact = torch.cat([section.blocks[blocks] for blocks, _ in slices])
-            self.observer.sent(place, section, collective, exact, torch.cat(received))
+        own, count = (None, 1) if collective == "all_gather" else (group.rank, group.size - 1)
+        states = [self._base(place, section, group, "observed", count) for section in sections]
+        for section, received in zip(sections, messages.read(sections, states, sent, own)):
+            exact = [block for rank, block in enumerate(section.blocks) if rank != own]
+            self.observer.sent(place, section, collective, torch.stack(exact), torch.stack(received))
+
+    def _read(self, place, sections, group, receive, own, ends):
+        """Per section the blocks [N, C] by source rank, out of ``receive`` [P, message bytes]; ours is ``own``'s, as it was."""
+        bases = [self._base(place, section, group, ends[1], group.size - 1) for section in sections]
+        results = messages.read(sections, bases, receive, group.rank)
+        seen = messages.non_finite(sections, results)
+        if seen is not None:
+            before = self._poisoned.get(group.name)
+            self._poisoned[group.name] = seen if before is None else seen | before
+        for section, blocks, exact in zip(sections, results, own):
+            blocks.insert(group.rank, exact)
+            self._mark(place, section, group, ends)
+        return results
 
     def count_untouched(self, place: Place, role: str, collective: str, raw_bytes: int):
         """A tensor that the framework sent itself: raw bytes = wire bytes."""
@@ -154,7 +146,7 @@ class Collectives:
         if before is None or flags is None or not flags.item():
             return
         flags.zero_()
-        self._bases.drop_group(group.name)
+        self._drop(group.name)
         self._telemetry.fallback(
             "CFX_NON_FINITE", f"NaN or Inf in generation {before[0]}, step {before[1]}: the next step sends keyframes"
         )
@@ -165,14 +157,25 @@ class Collectives:
             flags = self._flags.get(name)
             if flags is not None and flags.item():
                 flags.zero_()
-                self._bases.drop_group(name)
+                self._drop(name)
                 self._telemetry.fallback("CFX_NON_FINITE", f"NaN or Inf in generation {before[0]}, step {before[1]}")
+
+    def _drop(self, name):
+        self._bases.drop_group(name)
+        self._poisoned.pop(name, None)
 
     def forget_group_state(self):
         """Process groups were destroyed: their names may come again."""
         self._settled.clear()
         self._flags.clear()
+        self._poisoned.clear()
         self._bases.free()
+
+    def _pass_on(self, group, send):
+        """A receiver may not drop a base alone: what it found tells all ranks of the group with its next message."""
+        found = self._poisoned.pop(group.name, None)
+        if found is not None:
+            send[:, -SECTION_ALIGN].bitwise_or_(found.to(torch.uint8))
 
     def _collect_flags(self, group, receive):
         seen = receive[:, -SECTION_ALIGN].max()
@@ -242,21 +245,3 @@ class Collectives:
 
 def _site(place):
     return f"{place.transformer}.{place.layer}"
-
-
-def _read(section, group, receive, base, own):
-    """The section's blocks [N, C] by source rank, out of ``receive`` [P, message bytes]; ours is ``own``, as it was."""
-    blocks = {group.rank: own}
-    for peers, compact in group.peer_slices():
-        values = coding.decode(section, _room(receive[peers], section), _part(base, compact))
-        blocks.update(zip(range(peers.start, peers.stop), values))
-    return [blocks[rank] for rank in range(group.size)]
-
-
-def _part(base, compact):
-    return None if base is None else base[compact]
-
-
-def _room(message, section):
-    """The section's bytes [B, bytes] in ``message`` [B, message bytes]."""
-    return message[:, section.offset : section.offset + section.bytes]

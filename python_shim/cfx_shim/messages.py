@@ -8,6 +8,7 @@ import torch
 from . import codecs, coding, kernels
 from ._contract import SECTION_ALIGN
 from .kernels import formats
+from .state import GROUP as EIGHT_BIT_GROUP
 
 # tensors of one launch (``kernels.launch.MOST_SECTIONS``, which only Triton's users may import)
 _MOST = 3
@@ -31,6 +32,7 @@ def write(sections, states, send, own):
             [section.offset for section in chosen],
             _NOBODY if own is None else own,
             codec,
+            chosen[0].order,
             chosen[0].treatment.feedback,
             position == 0,
         )
@@ -58,10 +60,12 @@ def read(sections, states, receive, own):
         chosen = [sections[index] for index in indices]
         first, moved = chosen[0], _states(states, indices)
         shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
-        outs = [] if moved else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
+        # a native base is what was received
+        in_place = bool(moved) and moved[0].dtype == first.blocks.dtype
+        outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
         offsets = [section.offset for section in chosen]
         left_out = _NOBODY if own is None else own
-        _operators().decode(outs, moved, receive, offsets, left_out, codec, first.tokens, first.channels)
+        _operators().decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
         values.update(zip(indices, outs or [state[:, 0] for state in moved]))
     for index in alone:
         section, state = sections[index], states[index]
@@ -124,12 +128,16 @@ def _kind(section, state):
         return None
     codec, order = section.treatment.codec, section.order
     form = formats.of(codec)
-    if form is None or blocks.stride(2) != 1 or (state is not None and state.dtype != blocks.dtype):
+    if form is None or blocks.stride(2) != 1:
+        return None
+    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
+    in_eight_bits = state is not None and not state.is_floating_point()
+    if in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP:
         return None
     # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
     if order == 2 and (form.half_scales or not section.treatment.feedback):
         return None
-    return codec, order, section.treatment.feedback, blocks.dtype, blocks.shape, blocks.stride()
+    return codec, order, section.treatment.feedback, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
 
 
 def _operators():

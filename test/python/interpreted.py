@@ -32,7 +32,20 @@ def same(name, one, other):
 class Case:
     """``sections`` tensors [ranks, N, C] coded by rank ``own`` for the others (None: for all), with states of their own."""
 
-    def __init__(self, codec, order, dtype="float32", ranks=2, own=1, tokens=6, channels=20, sections=1, feedback=True, change=None):
+    def __init__(
+        self,
+        codec,
+        order,
+        dtype="float32",
+        ranks=2,
+        own=1,
+        tokens=6,
+        channels=20,
+        sections=1,
+        feedback=True,
+        change=None,
+        base_dtype="native",
+    ):
         generator = torch.Generator().manual_seed(tokens * 1000 + channels)
         # tokens are not side by side, as in a fused projection's output
         fused = torch.randn((ranks, tokens, sections, channels), generator=generator)
@@ -43,17 +56,20 @@ class Case:
         self.xs = [fused[:, :, index] for index in range(sections)]
         self.own = launch.NOBODY if own is None else own
         self.peers = [rank for rank in range(ranks) if rank != own]
-        self.sections = [coding.Section(role, x, Treatment(codec, order, feedback)) for role, x in zip("qkv", self.xs)]
+        self.sections = [coding.Section(role, x, Treatment(codec, order, feedback, base_dtype=base_dtype)) for role, x in zip("qkv", self.xs)]
         self.offsets, at = [], 0
         for section in self.sections:
             self.offsets.append(at)
             at += coding.aligned(section.bytes)
         self.shape = (ranks, at + 16)
         self.states = []
-        for x in self.xs if order else ():
-            state = torch.randn((len(self.peers), order, tokens, channels), generator=generator) * 0.3
-            state[:, 0] += x[self.peers].float().nan_to_num(0.0, 1.0, -1.0)
-            self.states.append(state.to(x.dtype))
+        for x, section in zip(self.xs, self.sections) if order else ():
+            base = x[self.peers].float().nan_to_num(0.0, 1.0, -1.0)
+            base += torch.randn(base.shape, generator=generator) * 0.3
+            state = torch.empty(section.layout.shape(len(self.peers)), dtype=section.layout.stored)
+            section.layout.start(state, base.to(x.dtype), torch.randn(base.shape, generator=generator) * 0.3)
+            self.states.append(state)
+        self.order, self.in_place = order, bool(order) and base_dtype == "native"
         self.codec = formats.of(codec)
 
     def eager(self):
@@ -70,7 +86,7 @@ class Case:
         message, states = self.eager()
         found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         feedback = self.sections[0].treatment.feedback
-        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, feedback, True)
+        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, self.order, feedback, True)
         wrong = same("message", message, found)
         for one, other in zip(states, moved):
             wrong += same("sender's state", one, other)
@@ -79,14 +95,14 @@ class Case:
     def decoded(self, message):
         tokens, channels = self.xs[0].shape[1:]
         states, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
-        outs = [] if states else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, tokens, channels)
+        outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, self.order, tokens, channels)
         wrong = []
         for index, section in enumerate(self.sections):
             for compact, rank in enumerate(self.peers):
                 room = message[rank : rank + 1, self.offsets[index] :][:, : section.bytes]
                 values = coding.decode(section, room, part(states, index, compact))
-                wrong += same("values", values, (moved[index][:, 0] if moved else outs[index])[compact : compact + 1])
+                wrong += same("values", values, (moved[index][:, 0] if self.in_place else outs[index])[compact : compact + 1])
         for one, other in zip(states, moved):
             wrong += same("receiver's state", one, other)
         return wrong
@@ -141,6 +157,13 @@ def cases():
     yield "many tokens", Case("lm2", 2, "bfloat16", tokens=200, channels=9)
     for codec, order in (("int2", 1), ("lm1", 2)):
         yield f"{codec}, q, k, v of three ranks", Case(codec, order, "bfloat16", 3, 1, sections=3)
+    for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2)):
+        for dtype in ("bfloat16", "float16"):
+            yield f"{codec}, order {order}, 8-bit state, {dtype}", Case(codec, order, dtype, channels=128, base_dtype="int8")
+    for what, change in VALUES.items():
+        yield f"lm2, 8-bit state, {what}", Case("lm2", 2, channels=64, change=change, base_dtype="int8")
+    yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
+    yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
 
 

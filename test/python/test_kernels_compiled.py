@@ -31,29 +31,30 @@ TARGETS = {
 STRIP = 32
 
 
-def constants(kind, codec, channels, order):
+def constants(kind, codec, channels, order, eight_bit):
     form = formats.of(codec)
     if kind == "statistics":
-        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, False)
+        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False)
     if kind == "encode":
-        return encode_kernel, launch.encode_constants(form, channels, order, True, False)
-    return decode_kernel, launch.decode_constants(form, channels, order, False)
+        return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False)
+    return decode_kernel, launch.decode_constants(form, channels, order, eight_bit, False)
 
 
 def warps(kind, known):
     return 4 if kind == "statistics" else tiles.row_warps(known["ROWS"], known["WIDTH"])
 
 
-def compiled(kind, codec, channels, order, target, dtype="bf16", **others):
+def compiled(kind, codec, channels, order, target, eight_bit=False, **others):
     """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16."""
-    kernel, known = constants(kind, codec, channels, order)
+    kernel, known = constants(kind, codec, channels, order, eight_bit)
+    state = {1: "*i8", 2: "*i16"}[order] if eight_bit else "*bf16"
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state)\d", name)
-        types[name] = "*u8" if name == "message" else f"*{dtype}" if tensor else "i32"
+        tensor = re.fullmatch(r"(x|out|state|message)\d?", name)
+        types[name] = {"message": "*u8", "state": state, "x": "*bf16", "out": "*bf16"}[tensor[1]] if tensor else "i32"
         if name not in ("own", "peers"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
@@ -104,6 +105,12 @@ def contractions(kernel, tmp_path):
     return found + nvidia_tool("cuobjdump", "-sass", str(path)).count("FFMA")
 
 
+def stores(kernel):
+    """``widths`` of the stores alone, in PTX."""
+    found = re.findall(r"\bst\.global(?:\.\w+)*?(?:\.v(\d))?\.b(\d+)", kernel.asm["ptx"])
+    return [int(count or 1) * int(bits) // 8 for count, bits in found]
+
+
 # bytes an element: x, base (and trend) of 2 bytes, read, and for the state written
 TRAFFIC = {
     ("statistics", 1): 4, ("encode", 1): 6, ("decode", 1): 4,
@@ -134,6 +141,18 @@ def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, tmp
     kernel, _ = compiled("encode", "lm1", channels, 2, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0
     assert widths(kernel).count(16) >= 5
+
+
+@pytest.mark.parametrize("kind, order, bytes_an_element", [("encode", 1, 4), ("encode", 2, 6), ("decode", 1, 4), ("decode", 2, 6)])
+def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind, order, bytes_an_element, tmp_path):
+    """Scales of the state, 1/32 of an element's bytes each way, and the payload apart."""
+    kernel, known = compiled(kind, "lm1", 4096, order, "sm_90", eight_bit=True)
+    assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+    threads = warps(kind, known) * kernel.metadata.warp_size
+    moved = sum(width for width in widths(kernel) if width == 16)
+    # an int8 state is stored in 8 bytes a thread and read alike; so are channel scales and beta
+    moved += 2 * sum(width for width in stores(kernel) if width == 8)
+    assert moved * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
 
 
 def test_a_contraction_would_be_seen(tmp_path):

@@ -3,10 +3,11 @@
 import triton
 import triton.language as tl
 
+from . import eight_bit
 from .arithmetic import beta_value, narrowed, small_float_value, widened
 from .bit_planes import unpack
-from .placement import chosen, rank_of, tile_of
-from .reconstruct import move, reconstruct
+from .placement import chosen, rank_of, scales_of, tile_of
+from .reconstruct import moved, reconstruct, store
 
 
 @triton.jit
@@ -34,11 +35,12 @@ def decode_kernel(
     BITS: tl.constexpr,
     LEVELS: tl.constexpr,
     GAIN: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid as for encode. Order 0 writes [B, N, C] to ``out``; else the base holds what was received and ``out`` is unused."""
+    """Grid as for encode. ``out`` takes [B, N, C] with order 0 and beside a state in 8 bits; else the base is the result."""
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
@@ -57,16 +59,33 @@ def decode_kernel(
     for bit in tl.static_range(BITS):
         words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * bit)
     decoded = reconstruct(unpack(words, ROWS, WIDTH), u[:, None] * v, LEVELS)
+    out += block.to(tl.int64) * tokens * CHANNELS + place
     if ORDER == 0:
-        dtype: tl.constexpr = out.dtype.element_ty
-        tl.store(out + block.to(tl.int64) * tokens * CHANNELS + place, narrowed(decoded, dtype, SOFT), mask=inside)
+        tl.store(out, narrowed(decoded, out.dtype.element_ty, SOFT), mask=inside)
     else:
         base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
         trend = base + tokens.to(tl.int64) * CHANNELS
-        held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
+        if EIGHT_BIT:
+            base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
+            scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+            trend = base + scale_place
+            base += place
+            held, last = eight_bit.read(base, trend, inside, scale_kept, ORDER, ROWS, WIDTH)
+        else:
+            held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
+            last = held
+            if ORDER == 2:
+                last = widened(tl.load(trend, mask=inside, other=0.0), SOFT)
         predicted = held
         if ORDER == 2:
             codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
-            beta = beta_value(codes.to(tl.int8, bitcast=True))
-            predicted = widened(tl.load(trend, mask=inside, other=0.0), SOFT) * beta
-        move(base, trend, held, predicted, decoded, inside, ORDER, GAIN, SOFT)
+            predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
+        new, change = moved(held, predicted, decoded, out.dtype.element_ty, ORDER, GAIN)
+        if EIGHT_BIT:
+            new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
+            eight_bit.write(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH)
+            tl.store(out, narrowed(new, out.dtype.element_ty, SOFT), mask=inside)
+        else:
+            store(base, new, inside, SOFT)
+            if ORDER == 2:
+                store(trend, change, inside, SOFT)

@@ -6,10 +6,11 @@ A token's scale needs its row and the channels' scales, which the statistics lau
 import triton
 import triton.language as tl
 
+from . import eight_bit
 from .arithmetic import beta_value, half_scale, small_float, small_float_value, sum_over_channels, widened
 from .bit_planes import pack
-from .placement import chosen, flag, rank_of, tile_of
-from .reconstruct import move, reconstruct
+from .placement import chosen, flag, rank_of, scales_of, tile_of
+from .reconstruct import moved, reconstruct, store
 
 
 @triton.jit
@@ -45,6 +46,7 @@ def encode_kernel(
     LEVELS: tl.constexpr,
     THRESHOLDS: tl.constexpr,
     GAIN: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
@@ -60,17 +62,26 @@ def encode_kernel(
     delta = widened(value, SOFT)
     base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
     trend = base + tokens.to(tl.int64) * CHANNELS
-    held = delta
+    held, last = delta, delta
+    if EIGHT_BIT:
+        base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
+        scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+        trend = base + scale_place
+        base += place
+        held, last = eight_bit.read(base, trend, inside, scale_kept, ORDER, ROWS, WIDTH)
+    elif ORDER >= 1:
+        held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
+        if ORDER == 2:
+            last = widened(tl.load(trend, mask=inside, other=0.0), SOFT)
     predicted = delta
     if ORDER >= 1:
-        held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
         delta = delta - held
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     plane = tokens * ((CHANNELS + 7) // 8)
     if ORDER == 2:
         codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
         beta = beta_value(codes.to(tl.int8, bitcast=True))
-        predicted = widened(tl.load(trend, mask=inside, other=0.0), SOFT) * beta
+        predicted = last * beta
         delta = delta - predicted
     if HALF_SCALES:
         v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
@@ -100,9 +111,15 @@ def encode_kernel(
     for bit in tl.static_range(BITS):
         tl.store(rest + bit * plane, ((words >> (8 * bit)) & 0xFF).to(tl.uint8), mask=kept)
     if ORDER >= 1:
-        if FEEDBACK:
-            move(base, trend, held, predicted, reconstruct(code, scale, LEVELS), inside, ORDER, GAIN, SOFT)
+        decoded = reconstruct(code, scale, LEVELS)
+        new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
+        if not FEEDBACK:
+            new = widened(value, SOFT)
+        if EIGHT_BIT:
+            eight_bit.write(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH)
         else:
-            tl.store(base, value, mask=inside)
+            store(base, new, inside, SOFT)
+            if ORDER == 2:
+                store(trend, change, inside, SOFT)
     if tl.max((~finite).to(tl.int32), axis=0) == 1:
         flag(message, message_stride, flags, peers, 1)

@@ -24,7 +24,11 @@ def interpreted():
     return not isinstance(encode_kernel, triton.JITFunction)
 
 
-def shape_constants(form, channels, soft):
+def in_eight_bits(states):
+    return bool(states) and not states[0].is_floating_point()
+
+
+def shape_constants(form, channels, eight_bit, soft):
     """Compile-time constants of the row kernels."""
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
@@ -38,15 +42,16 @@ def shape_constants(form, channels, soft):
         "BITS": form.bits,
         "LEVELS": form.levels,
         "GAIN": form.gain,
+        "EIGHT_BIT": eight_bit,
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
     }
 
 
-def encode_constants(form, channels, order, feedback, soft):
+def encode_constants(form, channels, order, feedback, eight_bit, soft):
     shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
-    return shape_constants(form, channels, soft) | {
+    return shape_constants(form, channels, eight_bit, soft) | {
         "SHIFT_FIRST": shifts[0],
         "SHIFT_LAST": shifts[-1],
         "ORDER": order,
@@ -55,11 +60,11 @@ def encode_constants(form, channels, order, feedback, soft):
     }
 
 
-def decode_constants(form, channels, order, soft):
-    return shape_constants(form, channels, soft) | {"ORDER": order}
+def decode_constants(form, channels, order, eight_bit, soft):
+    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order}
 
 
-def statistics_constants(form, channels, order, strip, soft):
+def statistics_constants(form, channels, order, strip, eight_bit, soft):
     return {
         "CHANNELS": channels,
         "STRIP": strip,
@@ -69,24 +74,24 @@ def statistics_constants(form, channels, order, strip, soft):
         "BITS": form.bits,
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
+        "EIGHT_BIT": eight_bit,
         "SOFT": soft,
     }
 
 
-def encode(form, xs, states, message, offsets, own, feedback, first):
+def encode(form, xs, states, message, offsets, own, order, feedback, first):
     """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
 
-    ``states``: [B, order, N, C] each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none is), so
-    B is P - 1 or P. The byte 16 before a message's end becomes 1 in all of them if NaN or Inf is seen; ``first`` says
+    ``states``: one of ``state``'s layouts each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none
+    is). The byte 16 before a message's end becomes 1 in all of them if NaN or Inf is seen; ``first`` says
     that no launch before this one has coded into these messages, and sets it to 0 before.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
-    order = states[0].shape[1] if states else 0
-    soft = interpreted()
+    eight_bit, soft = in_eight_bits(states), interpreted()
     flags = message.shape[1] - 16
     arguments = (*_three(xs), *_three(states or xs), message, *_three(offsets), xs[0].stride(0), xs[0].stride(1))
-    strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), soft)
+    strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), eight_bit, soft)
     statistics_kernel[(-(-channels // strip), blocks, len(xs))](
         *arguments,
         message.stride(0),
@@ -94,11 +99,11 @@ def encode(form, xs, states, message, offsets, own, feedback, first):
         tokens,
         own,
         peers,
-        **statistics_constants(form, channels, order, strip, soft),
+        **statistics_constants(form, channels, order, strip, eight_bit, soft),
         num_warps=4,
         **OPTIONS,
     )
-    constants = encode_constants(form, channels, order, feedback, soft)
+    constants = encode_constants(form, channels, order, feedback, eight_bit, soft)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *arguments,
         message.stride(0),
@@ -112,11 +117,14 @@ def encode(form, xs, states, message, offsets, own, feedback, first):
     )
 
 
-def decode(form, outs, states, message, offsets, own, tokens, channels):
-    """Move ``states`` [B, order, N, C] by what ``message`` [P, M] holds at ``offsets``, or fill ``outs`` [B, N, C] (order 0)."""
+def decode(form, outs, states, message, offsets, own, order, tokens, channels):
+    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``.
+
+    ``outs`` [B, N, C] take what was received with order 0 and beside states in 8 bits; else they are empty, and the base
+    is what was received.
+    """
     blocks = message.shape[0] - (own < message.shape[0])
-    order = states[0].shape[1] if states else 0
-    constants = decode_constants(form, channels, order, interpreted())
+    constants = decode_constants(form, channels, order, in_eight_bits(states), interpreted())
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
         *_three(outs or states),

@@ -10,21 +10,21 @@ from . import formats, launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
-    "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, bool feedback, bool first)"
-    " -> ()"
+    "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, int order,"
+    " bool feedback, bool first) -> ()"
 )
 _library.define(
-    "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int tokens, int channels)"
-    " -> ()"
+    "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int order,"
+    " int tokens, int channels) -> ()"
 )
 
 
-def _encode(xs, states, message, offsets, own, codec, feedback, first):
-    launch.encode(formats.of(codec), xs, states, message, offsets, own, feedback, first)
+def _encode(xs, states, message, offsets, own, codec, order, feedback, first):
+    launch.encode(formats.of(codec), xs, states, message, offsets, own, order, feedback, first)
 
 
-def _decode(outs, states, message, offsets, own, codec, tokens, channels):
-    launch.decode(formats.of(codec), outs, states, message, offsets, own, tokens, channels)
+def _decode(outs, states, message, offsets, own, codec, order, tokens, channels):
+    launch.decode(formats.of(codec), outs, states, message, offsets, own, order, tokens, channels)
 
 
 for _device in ("CPU", "CUDA"):

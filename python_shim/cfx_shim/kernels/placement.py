@@ -56,6 +56,25 @@ def tile_of(
 
 
 @triton.jit
+def scales_of(
+    tile,
+    tokens,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+):
+    """For a tile's groups of 32 channels, [ROWS, WIDTH // 32]: the place behind [N, C] codes, and whether it exists."""
+    row = tile * ROWS + tl.arange(0, ROWS)
+    token, first = row // GROUPS, row % GROUPS * GROUP
+    within = tl.arange(0, WIDTH // 32) * 32
+    kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & (first[:, None] + within[None, :] < CHANNELS)
+    column = (first // 32)[:, None] + (within // 32)[None, :]
+    return tokens.to(tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * ((CHANNELS + 31) // 32) + column, kept
+
+
+@triton.jit
 def flag(message, message_stride, place, ranks, value: tl.constexpr):
     """Write ``value`` to the flag byte at ``place`` of every rank's message."""
     rank = tl.arange(0, 64)

@@ -1,6 +1,6 @@
 """How a base moves: the one piece of arithmetic that the sender and every receiver must share.
 
-The encode kernel and the decode kernel both call ``reconstruct`` and ``move``; they are compiled without contraction
+The encode kernel and the decode kernel both call ``reconstruct`` and ``moved``; they are compiled without contraction
 of multiply and add (``launch.OPTIONS``), so that both give the bits that plain torch gives.
 """
 
@@ -20,25 +20,28 @@ def reconstruct(code, scale, LEVELS: tl.constexpr):
 
 
 @triton.jit
-def move(base, trend, held, predicted, decoded, inside, ORDER: tl.constexpr, GAIN: tl.constexpr, SOFT: tl.constexpr):
-    """Move the state at the pointers ``base``, where it is ``held``, and (order 2) ``trend`` by ``decoded`` and ``predicted``.
-
-    ``base`` becomes base + (predicted + decoded), ``trend`` predicted + GAIN·decoded.
-    """
+def moved(held, predicted, decoded, dtype: tl.constexpr, ORDER: tl.constexpr, GAIN: tl.constexpr):
+    """(base, trend) float32 after a step: held + (predicted + decoded), float16 saturating, and predicted + GAIN·decoded."""
     change = decoded
+    trend = decoded
     if ORDER == 2:
         change = decoded + predicted
-        if GAIN == 1.0:
-            store(trend, change, inside, SOFT)
-        else:
-            store(trend, decoded * GAIN + predicted, inside, SOFT)
-    store(base, held + change, inside, SOFT)
+        trend = change
+        if GAIN != 1.0:
+            trend = decoded * GAIN + predicted
+    return saturated(held + change, dtype), trend
+
+
+@triton.jit
+def saturated(value, dtype: tl.constexpr):
+    """Within what ``dtype`` can hold, where that is float16."""
+    if dtype == tl.float16:
+        value = tl.minimum(tl.maximum(value, -65504.0), 65504.0)
+    return value
 
 
 @triton.jit
 def store(state, value, inside, SOFT: tl.constexpr):
     """``value`` float32 to the pointers ``state``, rounded once to their type; float16 saturates."""
     dtype: tl.constexpr = state.dtype.element_ty
-    if dtype == tl.float16:
-        value = tl.minimum(tl.maximum(value, -65504.0), 65504.0)
-    tl.store(state, narrowed(value, dtype, SOFT), mask=inside)
+    tl.store(state, narrowed(saturated(value, dtype), dtype, SOFT), mask=inside)

@@ -7,6 +7,7 @@ needed. It writes channel scales and the predictor's beta where the message has 
 import triton
 import triton.language as tl
 
+from . import eight_bit
 from .arithmetic import beta_code, beta_value, fold_lanes, half_scale, small_float, widened
 from .placement import chosen, flag, rank_of
 
@@ -38,6 +39,7 @@ def statistics_kernel(
     BITS: tl.constexpr,
     V_BIAS: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: strips of channels, blocks, sections."""
@@ -52,6 +54,11 @@ def statistics_kernel(
     x += rank * x_block
     base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS
     trend = base + tokens.to(tl.int64) * CHANNELS
+    if EIGHT_BIT:
+        base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
+        scales = base + tokens.to(tl.int64) * CHANNELS
+        group = strip * (STRIP // 32) + tl.arange(0, STRIP // 32)
+        group_known = group * 32 < CHANNELS
     own_sum = tl.zeros([64, STRIP], tl.float32)
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
@@ -60,14 +67,21 @@ def statistics_kernel(
         inside = (token < tokens) & (channel < CHANNELS)[None, :]
         value = widened(tl.load(x + token.to(tl.int64) * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
         place = token.to(tl.int64) * CHANNELS + channel[None, :]
-        if ORDER >= 1:
+        last = value
+        if EIGHT_BIT:
+            column = token.to(tl.int64) * ((CHANNELS + 31) // 32) + group[None, :]
+            kept = (token < tokens) & group_known[None, :]
+            held, last = eight_bit.read(base + place, scales + column, inside, kept, ORDER, 64, STRIP)
+            value = value - held
+        elif ORDER >= 1:
             value = value - widened(tl.load(base + place, mask=inside, other=0.0), SOFT)
+            if ORDER == 2:
+                last = widened(tl.load(trend + place, mask=inside, other=0.0), SOFT)
         if HALF_SCALES:
             own_sum += tl.abs(value)
         else:
             own_sum += value * value
         if ORDER == 2:
-            last = widened(tl.load(trend + place, mask=inside, other=0.0), SOFT)
             mixed_sum += value * last
             trend_sum += last * last
     own_total = fold_lanes(own_sum, STRIP)

@@ -11,7 +11,7 @@ def power_of_two(count):
 
 def rows_and_width(group, groups):
     """(rows, columns) of a tile whose rows are one token's group of ``group`` channels, ``groups`` of them a token."""
-    width = max(16, power_of_two(group))
+    width = max(32, power_of_two(group))
     return max(groups, _TILE // width), width
 
 
@@ -20,13 +20,16 @@ def row_warps(rows, width):
     return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
 
 
-def strip(channels, item_bytes, others, interpreted=False):
+def strip(channels, item_bytes, others, eight_bit=False, interpreted=False):
     """Channels a statistics program reduces: narrow strips where few programs would leave a large GPU idle.
 
-    The interpreter runs one program after the other, so it gets one program.
+    The interpreter runs one program after the other, so it gets one program. States in 8
+    bits are read in groups of 32.
     """
     if interpreted:
-        return power_of_two(channels)
+        return max(32, power_of_two(channels))
+    if eight_bit:
+        return 32
     width = 64 // item_bytes
     while width * item_bytes > _STRIP_BYTES and -(-channels // width) * others < 264:
         width //= 2

@@ -1,0 +1,66 @@
+"""State in 8 bits: the counterpart of ``state.EightBitState``, in registers.
+
+A program's tile holds whole groups of 32 channels, so their scales are maxima over four threads.
+"""
+
+import triton
+import triton.language as tl
+
+_GROUP = tl.constexpr(32)
+_BASE_CODE = tl.constexpr(127.0)
+_PAIR_BASE_CODE = tl.constexpr(511.0)
+_PAIR_TREND_CODE = tl.constexpr(31.0)
+# adding and taking it away rounds a float32 below 2^22 to the nearest even integer
+_ROUNDER = tl.constexpr(12582912.0)
+
+
+@triton.jit
+def per_element(scales, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """``scales`` [ROWS, WIDTH // 32] for each element of a tile [ROWS, WIDTH]."""
+    return tl.reshape(tl.broadcast_to(scales[:, :, None], [ROWS, WIDTH // _GROUP, _GROUP]), [ROWS, WIDTH])
+
+
+@triton.jit
+def scale_value(code):
+    """float32 of a scale's byte in int32: (107 = 127 - the bias of 20) · 8 higher, 20 bits of mantissa more."""
+    return ((code + 856) << 20).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def read(codes, scales, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and scales [ROWS, WIDTH // 32]."""
+    code = tl.load(codes, mask=inside, other=0).to(tl.int32)
+    scale = tl.load(scales, mask=kept, other=0).to(tl.int32)
+    base_scale = per_element(scale_value(scale & 0xFF), ROWS, WIDTH)
+    if ORDER == 2:
+        trend = (((code & 63) ^ 32) - 32).to(tl.float32) * per_element(scale_value((scale >> 8) & 0xFF), ROWS, WIDTH)
+        return (code >> 6).to(tl.float32) * base_scale, trend
+    base = code.to(tl.float32) * base_scale
+    return base, base
+
+
+@triton.jit
+def quantised(values, most: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """Codes [ROWS, WIDTH] up to ``most`` and scale bytes [ROWS, WIDTH // 32], int32."""
+    magnitude = tl.abs(values).to(tl.int32, bitcast=True)
+    largest = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // _GROUP, _GROUP]), axis=2)
+    bits = (largest.to(tl.float32, bitcast=True) * (1.0 / most)).to(tl.int32, bitcast=True)
+    # rounded up, so that no code passes the largest
+    scale = tl.minimum(tl.maximum((bits >> 20) + ((bits & 0xFFFFF) != 0).to(tl.int32) - 856, 0), 255)
+    code = values * per_element(tl.div_rn(tl.full(scale.shape, 1.0, tl.float32), scale_value(scale)), ROWS, WIDTH)
+    code = tl.minimum(tl.maximum(tl.where(code == code, code, 0.0), -most), most)
+    return ((code + _ROUNDER) - _ROUNDER).to(tl.int32), scale
+
+
+@triton.jit
+def write(codes, scales, base, trend, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """The reverse of ``read``."""
+    if ORDER == 2:
+        base_code, base_scale = quantised(base, _PAIR_BASE_CODE, ROWS, WIDTH)
+        trend_code, trend_scale = quantised(trend, _PAIR_TREND_CODE, ROWS, WIDTH)
+        tl.store(codes, ((base_code << 6) | (trend_code & 63)).to(tl.int16), mask=inside)
+        tl.store(scales, (base_scale | (trend_scale << 8)).to(tl.int16), mask=kept)
+    else:
+        base_code, base_scale = quantised(base, _BASE_CODE, ROWS, WIDTH)
+        tl.store(codes, base_code.to(tl.int8), mask=inside)
+        tl.store(scales, base_scale.to(tl.int8), mask=kept)
