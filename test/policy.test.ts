@@ -79,6 +79,22 @@ test('What the schema cannot say: skip needs a base, a prediction needs feedback
   ]);
 });
 
+test('Bases in 8 bits need feedback, whoever asked for them', () => {
+  const refused = (text: string) => mistakes(() => load(text))[0];
+  const expected = 'dir/mine.yaml:1: rules[0].feedback: found false; expected true, for baseDtype is int8';
+  const rule = 'codec: int2, feedback: false';
+  expect(refused(`rules: [{${rule}, baseDtype: int8}]`)).toBe(expected);
+  expect(refused(`rules: [{${rule}}]\nbaseDtype: int8`)).toBe(expected);
+  for (const text of [
+    `rules: [{${rule}, baseDtype: native}]\nbaseDtype: int8`,
+    `rules: [{${rule}, residualOrder: 0, baseDtype: int8}]`,
+  ])
+    expect(load(text).rules).toHaveLength(1);
+  expect(refused('preset: paper-1bit\nbaseDtype: int4')).toBe(
+    'dir/mine.yaml:2: baseDtype: found "int4"; expected one of "int8", "native"; did you mean "int8"?',
+  );
+});
+
 test('A policy without any effect is refused', () => {
   expect(mistakes(() => load('warmupSteps: 2'))).toEqual([
     'dir/mine.yaml:1: found neither "preset" nor "rules"; expected at least one of them',

@@ -211,6 +211,26 @@ def test_a_change_of_tokens_batch_channels_or_dtype_sends_a_keyframe(collective)
     assert run_ranks(2, _changes, collective) == [[1, 1, 2, 2, 3, 4, 4]] * 2
 
 
+def _kinds(rank, collective):
+    us = RankUnderTest()
+    keyframes = []
+    steps = [("native", 1, 0), ("int8", 1, 0), ("int8", 1, 0), ("int8", 1, 1), ("int8", 2, 1), ("int8", 2, 1), ("native", 2, 1)]
+    for step, (base_dtype, order, dtype) in enumerate(steps):
+        blocks = slowly_varying(rank, step, "k", us.blocks(collective, 6, 40), DTYPES[dtype])
+        (received,) = us.exchange(collective, step, [("k", blocks, Treatment("lm2", order, True, "identity", base_dtype))])
+        assert all(block.dtype == DTYPES[dtype] for block in received)
+        assert us.bases_agree() > 0
+        if base_dtype == "int8":
+            assert us.bases.bytes == 2 * (us.size - 1) * order * 6 * 42
+        keyframes.append(us.sites()["k", "lm2"]["keyframes"])
+    return keyframes
+
+
+@both
+def test_another_type_of_base_starts_from_a_keyframe_and_8_bits_are_the_same_on_all_ranks(collective):
+    assert run_ranks(2, _kinds, collective) == [[1, 2, 2, 3, 4, 4, 5]] * 2
+
+
 def _apart(rank, collective):
     us = RankUnderTest()
     shape = us.blocks(collective, 4, 8)
