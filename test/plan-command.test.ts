@@ -49,6 +49,15 @@ test('A policy file is read relative to the working directory and its cells are 
   expect(out).toMatch(/1\. all steps, all layers, q k v o, all collectives: int2 of the residual/);
 });
 
+test('The memory that bases in 8 bits save is shown', async () => {
+  writeFileSync(join(folder, 'eight.policy.yaml'), 'preset: paper-2bit\nbaseDtype: int8\n');
+  const native = await cfx('plan', ...TINY, '--ulysses', '2', '--dtype', 'bf16');
+  expect(native.out).toMatch(/bases: 5,406,720 bytes of memory$/m);
+  const { out } = await cfx('plan', ...TINY, '--ulysses', '2', '--dtype', 'bf16', '--policy', join(folder, 'eight.policy.yaml'));
+  expect(out).toMatch(/bases: 2,787,840 bytes of memory, 2,618,880 less than in bf16$/m);
+  expect(out).toContain('int2 of the residual, bases in int8');
+});
+
 test('Shapes that cannot be split and numbers that are none are refused with the usage code', async () => {
   expect(await cfx('plan', ...TINY, '--ulysses', '3')).toMatchObject({
     code: 64,
