@@ -65,7 +65,9 @@ test('An evaluation is interrupted, goes on, and compares every sample', async (
   const [off, compressed] = evaluation.policies;
   expect(evaluation).toMatchObject({ worldSize: 2, steps: STEPS, measuredSamples: 1 });
   expect(evaluation.prompts.map(({ seed }) => seed)).toEqual([1, 2, 3]);
-  expect(off).toMatchObject({ name: 'off', identicalSamples: SAMPLES, ratio: 1, judge: { mean: 0.75 } });
+  expect(off).toMatchObject({ name: 'off', identicalSamples: SAMPLES, judge: { mean: 0.75 } });
+  // where sends are measured, they go through cfx's own exchange, whole and with its flags
+  expect(off!.ratio).toBeCloseTo(1, 3);
   // seconds of the sample that was not measured; the plain run's loop has no error, the compressed one's starts exact
   expect(off!.seconds).toMatchObject({ samples: SAMPLES - 1, measured: false });
   expect(off!.relativeError).toEqual(Array(STEPS).fill(0));
