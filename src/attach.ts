@@ -10,6 +10,7 @@ import { controlEndpoint, openControl } from './control.js';
 import type { ErrorCode } from './errors.js';
 import { CfxError } from './errors.js';
 import { AttachHandle } from './handle.js';
+import { kernelsFolder } from './kernels.js';
 import type { Stdio } from './launch.js';
 import { launch } from './launch.js';
 import type { Observe } from './observe.js';
@@ -90,7 +91,7 @@ export async function attach(options: AttachOptions): Promise<AttachHandle> {
   const folder = makeRunFolder(runtimeFolder(env));
   let control: Control | null = null;
   try {
-    const run = composeRun({ ...options, plan, endpoint: controlEndpoint(folder) });
+    const run = composeRun({ ...options, plan, endpoint: controlEndpoint(folder), kernelsPath: kernelsFolder(env) });
     const shim = writeRunTo(folder, run, env.PYTHONPATH);
     control = await openControl({ folder, token: run.token });
     const { cwd, stdio, forwardSignals } = options;

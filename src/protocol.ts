@@ -146,6 +146,8 @@ export interface Run {
   /** Where `cfx_shim` is, and the side folder with pyzmq and msgpack (empty: the environment's own). */
   shimPath: string;
   sidePath: string;
+  /** Where `cfx setup` keeps the kernels that it has compiled for this machine's CPU; left out: there are none. */
+  kernelsPath?: string;
   adapters: string[];
   device: 'cpu' | '';
   strict: boolean;

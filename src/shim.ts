@@ -49,6 +49,7 @@ export interface RunOptions {
   /** Of the control socket; empty or left out where there is none. */
   endpoint?: string;
   sidePath?: string;
+  kernelsPath?: string;
   device?: 'cpu' | null;
   strict?: boolean;
   verify?: boolean;
@@ -65,6 +66,7 @@ export const composeRun = (options: RunOptions): Run => ({
   token: randomBytes(16).toString('hex'),
   shimPath: SHIM_PATH,
   sidePath: options.sidePath ?? '',
+  ...(options.kernelsPath ? { kernelsPath: options.kernelsPath } : {}),
   adapters: Object.keys(ADAPTERS),
   device: options.device ?? '',
   strict: options.strict ?? false,

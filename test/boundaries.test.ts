@@ -39,7 +39,7 @@ const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
   'channel base_store state telemetry predictor measures kernels/*',
-  'observe',
+  'observe cpu/*',
   'coding',
   'messages',
   'collectives',
@@ -47,14 +47,17 @@ const LEVELS = [
   'session',
   'boot',
 ];
-/** Adapters and kernels may build on each other; codecs only on files that are no codec. */
-const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\//;
+/** Adapters, kernels and the CPU's may build on each other; codecs only on files that are no codec. */
+const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\/|^cpu\//;
 
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
   torch:
-    /^(codecs\/|kernels\/|adapters\/|base_store|state|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
-  numpy: /^(codecs\/|observe$)/,
+    /^(codecs\/|kernels(\/|$)|cpu\/launch|adapters\/|base_store|state|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
+  numpy: /^(codecs\/|cpu\/|observe$)/,
+  // what compiles the CPU's kernels, and what loads them; neither is needed to run
+  numba: /^cpu\/(arithmetic|build)$/,
+  llvmlite: /^cpu\/(arithmetic|build|library)$/,
   triton: /^kernels\//,
   // what a diffusers pipeline brings along; needed only where a run is observed
   safetensors: /^observe$/,
@@ -68,14 +71,14 @@ const EXTERNAL: { [module: string]: RegExp } = {
 /** The same for what works offline, in the managed environment. */
 const OFFLINE = new Set(['cfx_shim', 'torch', 'torchmetrics', 'numpy', 'safetensors', 'PIL']);
 const STANDARD = new Set(
-  'argparse atexit collections contextlib ctypes dataclasses datetime enum functools hashlib importlib inspect itertools json math os platform queue re secrets socket struct sys threading time traceback types typing uuid warnings weakref'.split(
+  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math os platform queue re secrets socket stat struct sys threading time traceback types typing uuid warnings weakref'.split(
     ' ',
   ),
 );
 
 /** Each turns data from elsewhere into code or objects. */
 const FORBIDDEN_PYTHON =
-  /\b(pickle|marshal|shelve|dill|cloudpickle|recv_pyobj|send_pyobj|\w+_object(_list)?\(|torch\.load|torch\.save|eval\(|exec\()/;
+  /\b(pickle|marshal|shelve|dill|cloudpickle|recv_pyobj|send_pyobj|(?!emit_|finalize_)\w+_object(_list)?\(|torch\.load|torch\.save|eval\(|exec\()/;
 
 interface Line {
   file: string;

@@ -224,6 +224,7 @@ _Run = {
         "token": {"type": "string"},
         "shimPath": {"type": "string"},
         "sidePath": {"type": "string"},
+        "kernelsPath": {"type": "string"},
         "adapters": {"type": "array", "items": {"type": "string"}},
         "device": {"enum": ("", "cpu"), "type": "string"},
         "strict": {"type": "boolean"},

@@ -10,6 +10,7 @@ import torch
 
 from . import codecs, predictor, state as states
 from ._contract import SECTION_ALIGN
+from .cpu import launch
 from .plan import Treatment
 
 
@@ -93,6 +94,11 @@ def aligned(size):
     return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
+def compiled_form(section, blocks, state):
+    """What the CPU's compiled kernels need to know to code ``blocks``, or None where plain torch does it."""
+    return None if section.keyframe else launch.takes(section.treatment.codec, section.order, blocks, state)
+
+
 def encode(section, blocks, room, state):
     """Write ``blocks`` [B, N, C] into ``room`` [B, bytes] and move ``state``; returns 0-d bool: NaN or Inf was seen."""
     codec = section.codec
@@ -102,6 +108,9 @@ def encode(section, blocks, room, state):
             return torch.zeros((), dtype=torch.bool, device=blocks.device)
         _start(section, state, blocks)
         return ~torch.isfinite(blocks.sum(dtype=torch.float32))
+    form = compiled_form(section, blocks, state)
+    if form is not None:
+        return launch.encode(form, blocks, room, state, section.treatment.feedback)
     if state is None:
         return codec.encode(blocks.float(), room)
     payload = room[:, : section.payload_bytes]
@@ -139,6 +148,9 @@ def decode(section, room, state):
         used = section.layout.read(state)[0].to(section.blocks.dtype, copy=True) if late else None
         started = _start(section, state, values)
         return started if used is None else used
+    form = compiled_form(section, section.blocks, state)
+    if form is not None:
+        return launch.decode(form, section.blocks, room, state)
     decoded = codec.decode(room[:, : section.payload_bytes], section.tokens, section.channels)
     if state is None:
         return decoded.to(section.blocks.dtype)

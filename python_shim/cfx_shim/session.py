@@ -79,6 +79,7 @@ class Session:
         from .forwards import Forwards
 
         rank, world_size = dist.get_rank(), dist.get_world_size()
+        self._load_kernels()
         if self.collectives is None:
             self.bases = BaseStore()
             self.collectives = Collectives(self.bases, self.telemetry)
@@ -97,6 +98,17 @@ class Session:
         if self._problem[0]:
             # the others must not wait for our first exchange, which may never come
             self._agreement.post(self._proposal())
+
+    def _load_kernels(self):
+        """The CPU's compiled kernels give the bits that plain torch gives: a rank may do without, only slower."""
+        folder = self.run.get("kernelsPath")
+        if self.run["device"] == "cpu" and folder:
+            from .cpu import library
+
+            try:
+                library.load(folder)
+            except Exception as error:
+                print(f"cfx: going on without compiled kernels: {type(error).__name__}: {error}", file=sys.stderr)
 
     def _open_channel(self, rank, world_size):
         if not self.run["endpoint"] or self._channel is not None:

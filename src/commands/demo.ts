@@ -7,6 +7,7 @@ import { attach } from '../attach.js';
 import { type Context, logTo } from '../context.js';
 import { type DemoOptions, demoFiles, demoLaunch, renderDemo } from '../demo.js';
 import { CfxError } from '../errors.js';
+import { ensureKernels } from '../kernels.js';
 import { PACKAGE_ROOT } from '../package.js';
 import { resolvePolicy } from '../preparation.js';
 import type { Registration } from '../program.js';
@@ -97,7 +98,9 @@ async function launchFailure(exitCode: number | null, logFile: string): Promise<
 async function runDemo(options: DemoOptions & { out: string }, context: Context): Promise<number> {
   const log = logTo(context);
   resolvePolicy(options.policy); // its mistakes before the set-up, which may take minutes
-  const { python } = await ensureEnvironment({ root: PACKAGE_ROOT, env: context.env, log: (line) => log(`setup: ${line}`) });
+  const setup = { root: PACKAGE_ROOT, env: context.env, log: (line: string) => log(`setup: ${line}`) };
+  const { python } = await ensureEnvironment(setup);
+  await ensureKernels(python, setup);
   const folder = resolve(context.cwd, options.out);
   await mkdir(folder, { recursive: true });
 

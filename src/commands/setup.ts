@@ -1,6 +1,7 @@
 /** `cfx setup`: the managed Python environment, or with --side pyzmq and msgpack for another interpreter. */
 import { Command } from 'commander';
 import { logTo } from '../context.js';
+import { ensureKernels } from '../kernels.js';
 import { PACKAGE_ROOT } from '../package.js';
 import { probe } from '../probe.js';
 import type { Registration } from '../program.js';
@@ -31,6 +32,7 @@ export const setupCommand = ({ context, exitWith }: Registration): Command =>
           return 0;
         }
         const environment = await ensureEnvironment(options);
+        await ensureKernels(environment.python, options);
         if (printPython) context.out(`${environment.python}\n`);
         else log(`setup: ${environment.created ? 'ready' : 'ready already'}: ${environment.python}`);
         return 0;

@@ -1,0 +1,136 @@
+"""The compiled kernels of this machine: built once, kept as an object file in cfx's cache folder, loaded by each rank.
+
+The file's name is a digest of everything its content depends on, so that nothing stale is ever loaded. It is machine
+code, like any shared object of the environment: it is read only from a folder that belongs to us and that nobody else
+may write to.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import stat
+
+# kernel -> what it gives, what it takes: int64, float32 and int32, in numba's and in ctypes' hands
+SIGNATURES = {
+    "statistics_kernel": ("none", (*["whole"] * 12, "code", "single", *["whole"] * 3)),
+    "encode_kernel": ("whole", (*["whole"] * 8, "single", *["whole"] * 7, "code", "code", *["whole"] * 4)),
+    "decode_kernel": ("none", (*["whole"] * 5, "single", *["whole"] * 7, "code", "code", *["whole"] * 3)),
+}
+_TYPES = {"whole": ctypes.c_int64, "single": ctypes.c_float, "code": ctypes.c_int32}
+_SOURCES = ("arithmetic.py", "statistics.py", "rows.py", "build.py")
+
+_kernels = None
+# what the loaded code lives in
+_engine = None
+
+
+def kernels():
+    """Kernel name -> function, or None as long as ``load`` has not found them."""
+    return _kernels
+
+
+def prepare(folder: str) -> str:
+    """Build the kernels in ``folder`` unless they are there; returns "built", "present" or "numba is not installed".
+
+    A build takes about ten seconds; of several processes one builds and the others wait. Raises OSError for a folder
+    that cannot be used, and whatever numba and LLVM raise.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("numba", "llvmlite")):
+        return "numba is not installed"
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _check_is_ours(folder)
+    machine = _target_machine()
+    path = os.path.join(folder, _file_name())
+    if os.path.exists(path):
+        return "present"
+    _build(path, machine)
+    return "built"
+
+
+def load(folder: str) -> bool:
+    """Take the kernels into use that ``prepare`` has built in ``folder``; False where there are none. Takes 50 ms.
+
+    Raises OSError for a folder that others can write to.
+    """
+    if _kernels is not None:
+        return True
+    if importlib.util.find_spec("llvmlite") is None or not os.path.isdir(folder):
+        return False
+    _check_is_ours(folder)
+    path = os.path.join(folder, _file_name())
+    if not os.path.exists(path):
+        return False
+    with open(path, "rb") as file:
+        _load(file.read(), _target_machine())
+    return True
+
+
+def forget():
+    """Go on without kernels, as if ``load`` had not been called."""
+    global _kernels
+    _kernels = None
+
+
+def _target_machine():
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        codemodel="jitdefault",
+    )
+
+
+def _file_name():
+    from llvmlite import binding
+
+    digest = hashlib.blake2b(digest_size=12)
+    for source in _SOURCES:
+        with open(os.path.join(os.path.dirname(__file__), source), "rb") as file:
+            digest.update(file.read())
+    versions = [importlib.metadata.version("llvmlite")]
+    machine = [binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten(), binding.get_default_triple()]
+    digest.update(repr([versions, machine, SIGNATURES]).encode())
+    return f"codecs-{digest.hexdigest()}.o"
+
+
+def _check_is_ours(folder):
+    status = os.stat(folder)
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder} belongs to or can be written by others; expected a folder of our own, mode 0700")
+
+
+def _build(path, machine):
+    with open(f"{path}.lock", "wb") as lock:
+        # released when the process ends, however it ends
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return
+        from . import build
+
+        unfinished = f"{path}.{os.getpid()}"
+        with open(unfinished, "wb") as file:
+            file.write(build.compiled(machine, SIGNATURES))
+        os.replace(unfinished, path)
+
+
+def _load(code, machine):
+    global _kernels, _engine
+    from llvmlite import binding
+
+    _engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    _engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    _engine.finalize_object()
+    found = {}
+    for name, (_, arguments) in SIGNATURES.items():
+        # a status that is always 0, since nothing in a kernel raises; then where the result goes, and an error's place
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *(_TYPES[each] for each in arguments))
+        found[name] = kind(_engine.get_function_address(name))
+    _kernels = found

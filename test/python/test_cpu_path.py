@@ -1,0 +1,205 @@
+"""The compiled kernels against plain torch: the same payload bytes and the same moved states, to the last bit."""
+
+import itertools
+import os
+import threading
+
+import pytest
+import torch
+
+from cfx_shim import coding
+from cfx_shim.coding import Section
+from cfx_shim.cpu import launch, library
+from cfx_shim.plan import Treatment
+
+CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4")
+# ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
+SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    """Built here and now: a build that fails must fail a test, not fall back to plain torch."""
+    folder = str(tmp_path_factory.mktemp("cpu") / "kernels")
+    said = library.prepare(folder)
+    if said == "numba is not installed":
+        pytest.skip("numba is not installed: the compiled CPU path cannot be tested")
+    assert said == "built" and library.prepare(folder) == "present"
+    assert library.load(folder)
+    yield library.kernels()
+    library.forget()
+
+
+def noise(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def section_of(blocks, codec, order, feedback=True):
+    return Section("k", blocks, Treatment(codec, order, feedback))
+
+
+def run(steps, codec, order, feedback=True):
+    """Every payload, state and flag of a sender and a receiver over ``steps``, a list of blocks [B, N, C]."""
+    seen = []
+    shape, dtype = steps[0].shape, steps[0].dtype
+    sender, receiver = ((torch.zeros((shape[0], order, *shape[1:]), dtype=dtype) if order else None) for _ in "sr")
+    for blocks in steps:
+        section = section_of(blocks, codec, order, feedback)
+        # a section lies in a message: its rows are apart, and begin anywhere
+        message = torch.full((shape[0], section.bytes + 37), 0xAB, dtype=torch.uint8)
+        room = message[:, 5 : 5 + section.bytes]
+        flag = coding.encode(section, blocks, room, sender)
+        values = coding.decode(section, room, receiver)
+        seen += [message.clone(), torch.as_tensor(flag), values.clone()]
+        seen += [] if sender is None else [sender.clone(), receiver.clone()]
+        if order and feedback:
+            assert torch.equal(bits_of(sender), bits_of(receiver))
+    return seen
+
+
+def bits_of(tensor):
+    return tensor.contiguous().view(torch.uint8)
+
+
+def compare(kernels, steps, codec, order, feedback=True):
+    assert launch.takes(codec, order, steps[0], None if order == 0 else states_of(steps[0], order)) is not None
+    compiled = run(steps, codec, order, feedback)
+    library.forget()
+    try:
+        plain = run(steps, codec, order, feedback)
+    finally:
+        library._kernels = kernels
+    assert len(compiled) == len(plain)
+    for index, (left, right) in enumerate(zip(compiled, plain)):
+        assert left.dtype == right.dtype and left.shape == right.shape
+        assert torch.equal(bits_of(left), bits_of(right)), f"item {index} of {codec}, order {order}"
+
+
+def states_of(blocks, order):
+    return torch.zeros((blocks.shape[0], order, *blocks.shape[1:]), dtype=blocks.dtype)
+
+
+def orders(codec):
+    return (0, 1) if codec in ("binary", "int2") else (0, 1, 2)
+
+
+CASES = [(codec, order) for codec in CODECS for order in orders(codec)]
+
+
+@pytest.mark.parametrize("codec, order", CASES)
+def test_same_bytes_and_states_for_every_shape_and_dtype(kernels, codec, order):
+    for shape, dtype in itertools.product(SHAPES, (torch.float32, torch.float16, torch.bfloat16)):
+        first = noise(shape, 0)
+        steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
+        compare(kernels, steps, codec, order)
+
+
+HARD = {
+    "zeros": lambda x: x * 0,
+    "negative zeros": lambda x: x * -0.0,
+    "tiny": lambda x: x * 1e-40,
+    "huge": lambda x: x * 1e38,
+    "past a float16's scales": lambda x: x * 1e6,
+    "a huge channel": lambda x: x * torch.tensor([1e30] + [1.0] * (x.shape[2] - 1)),
+    "a tiny channel and token": lambda x: x * torch.tensor([1e-30] + [1.0] * (x.shape[2] - 1)) * (x[:, :, :1] > 0),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_same_bytes_for_hard_values(kernels, name):
+    for codec, order in CASES:
+        x = HARD[name](noise((2, 70, 19), 3))
+        compare(kernels, [x, x * 0.5, -x], codec, order)
+        if name not in ("huge", "a huge channel"):
+            compare(kernels, [x.half().clamp(-60000, 60000), x.half().clamp(-60000, 60000) * 0.5], codec, order)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_non_finite_input_is_flagged_and_leaves_the_same_state(kernels, value):
+    for codec, order in CASES:
+        x = noise((1, 70, 19), 4)
+        broken = x.clone()
+        broken[0, 66, 17] = value
+        compare(kernels, [x, broken, x], codec, order)
+        flags = run([x, broken, x], codec, order)
+        size = 3 if order == 0 else 5
+        assert [bool(flag) for flag in flags[1::size]] == [False, True, False]
+
+
+@pytest.mark.parametrize("codec, order", [case for case in CASES if case[1]])
+def test_same_bytes_without_feedback(kernels, codec, order):
+    compare(kernels, [noise((2, 33, 20), seed) for seed in range(3)], codec, order, feedback=False)
+
+
+def test_strided_blocks_are_read_right(kernels):
+    whole = [noise((2, 40, 3, 24), seed) for seed in range(3)]
+    for codec, order in CASES:
+        compare(kernels, [each[:, :, 1] for each in whole], codec, order)
+        compare(kernels, [each[:, :, 1].transpose(1, 2) for each in whole], codec, order)
+
+
+def test_many_threads_and_few_give_the_same_bits(kernels, monkeypatch):
+    monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
+    steps = [noise((2, 101, 200), seed) for seed in range(3)]
+    for codec, order in CASES:
+        one = run(steps, codec, order)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+        five = run(steps, codec, order)
+        monkeypatch.undo()
+        monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
+        assert all(torch.equal(bits_of(left), bits_of(right)) for left, right in zip(one, five))
+
+
+def test_several_callers_at_once_do_not_share_scratch(kernels):
+    steps = [noise((1, 300, 96), seed) for seed in range(3)]
+    expected = run(steps, "lm2", 2)
+    found = []
+    callers = [threading.Thread(target=lambda: found.append(run(steps, "lm2", 2))) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(found) == 4
+    for each in found:
+        assert all(torch.equal(bits_of(left), bits_of(right)) for left, right in zip(each, expected))
+
+
+def test_a_forked_process_works_with_threads_of_its_own(kernels, monkeypatch):
+    monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    steps = [noise((1, 300, 96), seed) for seed in range(2)]
+    expected = run(steps, "int2", 1)
+    child = os.fork()
+    if child == 0:
+        try:
+            alike = all(torch.equal(bits_of(a), bits_of(b)) for a, b in zip(run(steps, "int2", 1), expected))
+            os._exit(0 if alike else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
+    x = noise((1, 8, 16), 0)
+    assert launch.takes("int8", 1, x, states_of(x, 1)) is None
+    assert launch.takes("binary", 2, x, states_of(x, 2)) is None
+    assert launch.takes("binary", 1, x.double(), states_of(x.double(), 1)) is None
+    assert launch.takes("binary", 1, x, states_of(x, 1).half()) is None
+    assert launch.takes("binary", 1, x, states_of(x, 1)) is not None
+
+
+def test_a_folder_that_others_may_write_to_is_refused(kernels, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "_kernels", None)
+    tmp_path.chmod(0o777)
+    for use in (library.prepare, library.load):
+        with pytest.raises(PermissionError, match="0700"):
+            use(str(tmp_path))
+
+
+def test_a_rank_never_builds(kernels, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "_kernels", None)
+    folder = tmp_path / "kernels"
+    assert not library.load(str(folder)) and not folder.exists()
+    folder.mkdir(mode=0o700)
+    assert not library.load(str(folder)) and not list(folder.iterdir())
+    assert library.kernels() is None
