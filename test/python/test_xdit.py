@@ -296,3 +296,18 @@ def test_prediction_keeps_sender_and_receivers_equal_in_sixteen_bits_and_in_a_ri
         outcome = farm.run(4, ["--ring_degree", "4"], CFX_2BIT, [{"steps": 6}], dtype=dtype)
         compared, different = outcome.compared_bases()
         assert compared > 0 and not different
+
+
+def test_bases_in_8_bits_are_equal_on_all_ranks_at_half_the_memory(farm):
+    for topology, wanted in ((U2, PAPER_1BIT["cells"]), (R2, CFX_2BIT["cells"])):
+        own = farm.run(*topology, plan(*wanted), [{}], dtype="bfloat16", prepare=["relative_errors"])
+        eight = plan(*({**each, "baseDtype": "int8"} for each in wanted))
+        packed = farm.run(*topology, eight, [{}], dtype="bfloat16", prepare=["relative_errors"])
+        compared, different = packed.compared_bases()
+        assert compared > 0 and not different
+        assert packed.total("wireBytes") == own.total("wireBytes")
+        memory = [outcome.reports[0]["telemetry"]["baseMemoryBytes"] for outcome in (packed, own)]
+        assert 0 < memory[0] <= 0.53 * memory[1]
+        for role, error in own.reports[0]["relativeErrors"].items():
+            # two runs of the whole model: their trajectories part by rounding alone
+            assert packed.reports[0]["relativeErrors"][role] < 1.05 * error
