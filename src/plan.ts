@@ -71,7 +71,8 @@ const compileRule = (rule: Rule, baseDtype: BaseDtype): Cell => {
     residualOrder: rule.residualOrder ?? (exact ? 0 : 1),
     feedback: rule.feedback ?? true,
     keyframeCodec: rule.keyframeCodec ?? 'identity',
-    baseDtype: rule.baseDtype ?? baseDtype,
+    // an exact codec keeps no base, or what it is to give back exactly
+    baseDtype: exact ? 'native' : (rule.baseDtype ?? baseDtype),
   };
 };
 

@@ -29,6 +29,11 @@ test("A rule's type of base comes before the policy's, which holds for the prese
   expect(compilePlan({ preset: 'paper-2bit' }).planId).not.toBe(compilePlan({ preset: 'paper-2bit', baseDtype: 'int8' }).planId);
 });
 
+test('What is exact stays exact: its base is never rounded', () => {
+  for (const preset of ['stale', 'identity', 'off'] as const)
+    expect(compilePlan({ preset, baseDtype: 'int8' }).cells[0]?.baseDtype).toBe('native');
+});
+
 test('Rules come before the preset and the first match decides', () => {
   const plan = compilePlan({
     preset: 'paper-2bit',

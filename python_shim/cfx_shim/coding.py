@@ -71,8 +71,9 @@ class Section:
 
     @property
     def layout(self):
-        """How the state is kept, where there is one."""
-        return states.layout(self.treatment.base_dtype, self.order, self.tokens, self.channels, self.blocks.dtype)
+        """How the state is kept, where there is one. What is used late is used exactly."""
+        base_dtype = states.NATIVE if self.delayed else self.treatment.base_dtype
+        return states.layout(base_dtype, self.order, self.tokens, self.channels, self.blocks.dtype)
 
     def open(self, warm, has_base):
         """Decide what this send is: a keyframe in the warm-up and where a base is needed and not there."""
