@@ -176,7 +176,7 @@ def save_pipeline(folder: str, make_pipeline, transformer, facts: dict) -> None:
 
 
 class LatentPool:
-    """Normalised latents and token ids of ``size`` samples, renewed a little at every step.
+    """Samples (normalised latents, or renders) and their ids of ``size`` samples, renewed a little at every step.
 
     ``make(count)`` returns fresh (latents, ids).
     """

@@ -1,4 +1,4 @@
-"""What the two procedural data sets share: labels, captions, batches and contact sheets."""
+"""What the procedural data sets share: labels, captions, batches and contact sheets."""
 
 import textwrap
 from collections.abc import Callable
@@ -28,21 +28,33 @@ class Dataset:
         labels = {name: torch.randint(len(values), (count,), generator=gen) for name, values in self.attributes.items()}
         return labels, torch.rand(count, self.free, generator=gen)
 
-    def captions_of(self, labels: Labels) -> list[str]:
-        """One caption per row of labels."""
+    def rows(self, labels: Labels) -> list[dict[str, str]]:
+        """Labels in words, one dict per sample."""
         words = ([values[i] for i in labels[name].tolist()] for name, values in self.attributes.items())
-        return [self.caption(dict(zip(self.attributes, row))) for row in zip(*words)]
+        return [dict(zip(self.attributes, row)) for row in zip(*words)]
+
+    def captions_of(self, labels: Labels, free: torch.Tensor) -> list[str]:
+        """One caption per row of labels; of these data sets, ``free`` does not change the wording."""
+        return [self.caption(row) for row in self.rows(labels)]
 
     def labels_of(self, captions: list[str]) -> Labels:
         """Read the labels back from captions."""
         rows = [set(caption.lower().split()) for caption in captions]
-        return {name: torch.tensor([next(i for i, value in enumerate(values) if value in row) for row in rows])
+        return {name: torch.tensor([which(values, row, name) for row in rows])
                 for name, values in self.attributes.items()}
 
     def make_batch(self, count: int, gen: torch.Generator) -> tuple[torch.Tensor, list[str], Labels]:
         """Samples in [-1, 1], captions and labels."""
         labels, free = self.draw(count, gen)
-        return self.render(labels, free), self.captions_of(labels), labels
+        return self.render(labels, free), self.captions_of(labels, free), labels
+
+
+def which(values: list[str], words: set[str], name: str) -> int:
+    """Index of the one of ``values`` that is among the words of a caption; ValueError if none is."""
+    for index, value in enumerate(values):
+        if value in words:
+            return index
+    raise ValueError(f"no {name} in the caption {' '.join(sorted(words))!r}; expected one of {', '.join(values)}")
 
 
 def held_out(seed: int = 0) -> torch.Generator:

@@ -1,57 +1,88 @@
-"""A small CNN that reads the attributes of a picture or clip: trains the judge, scores samples with it.
+"""A small CNN that reads the captioned attributes off pictures or clips; as a command it scores samples with it.
 
-    python judge.py --data shapes --vae ../models/scenes-flux/vae --out out/judge-shapes.safetensors
-    python judge.py --data moving --vae out/wan-vae               --out out/judge-moving.safetensors
+    python judge.py score --judge judges/judge-shapes.safetensors --samples samples.json
 
-It is trained on real renders only (some passed through the VAE, blurred or
-made noisy), never on generated samples.
+SAMPLES is a JSON list of {"prompt": caption, "file": path}, the file a PNG or,
+for a clip, a .npy of uint8 (frames, height, width, 3); paths are relative to
+the list.  Prints one JSON object: the share of samples right for each
+attribute, "mean" over the attributes, and "all", the share with every
+attribute right.  ``train_judge.py`` trains judges.
 """
 
+import argparse
 import json
+import os
+import sys
 
+import numpy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, AutoencoderKLWan
+from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-import common
 import moving
+import scenes
 import shapes
-from dataset import held_out
 
-DATA = {"shapes": shapes.DATA, "moving": moving.DATA}
+DATA = {"shapes": shapes.DATA, "moving": moving.DATA, "scenes": scenes.DATA}
+# height and width; clips have their frames before
+SHAPE = {"shapes": (shapes.SIZE,) * 2, "moving": (moving.FRAMES, *(moving.SIZE,) * 2), "scenes": (scenes.SIZE,) * 2}
+
+
+def seen(data: str, samples: torch.Tensor) -> torch.Tensor:
+    """What judges look at (n, channels, height, width) of samples (n, 3, [frames,] height, width).
+
+    Pictures of 128x128 as they are, those of 256x256 at half their size; of a
+    clip every second frame, one for each latent frame, stacked as channels.
+    """
+    if data == "moving":
+        return samples[:, :, ::2].flatten(1, 2)
+    return F.avg_pool2d(samples, 2) if data == "scenes" else samples
+
+
+def stages(channels: int, widths: tuple[int, ...], reach: int = 1) -> nn.Sequential:
+    """Strided convolutions, then a 4x4 map of 64 features, flat; ``reach`` is that of the first filters in pixels."""
+    layers = []
+    for width in widths:
+        layers += [nn.Conv2d(channels, width, 2 * reach + 1, 2, reach), nn.GroupNorm(8, width), nn.SiLU()]
+        if width > 32:
+            layers += [nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.SiLU()]
+        channels, reach = width, 1
+    return nn.Sequential(*layers, nn.Conv2d(channels, 64, 1), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.SiLU())
 
 
 class Judge(nn.Module):
-    """Strided stages, a 4x4 map of features, one linear head per attribute.
+    """Convolutions and one linear head per attribute.
 
-    Pictures go in as they are; of a clip, five frames are stacked as channels.
+    Of a clip, the motion is read from all frames at once, by filters that
+    reach over one step of it; all else from three frames one by one, whose
+    features are averaged.  Samples go in as ``seen`` gives them; returns
+    scores (n, values) per attribute.
     """
 
     def __init__(self, data: str, widths=(24, 32, 48, 64, 80)):
         super().__init__()
         self.data = data
-        stages, before = [], 15 if data == "moving" else 3
-        for width in widths if data == "shapes" else widths[1:]:
-            stages += [nn.Conv2d(before, width, 3, 2, 1), nn.GroupNorm(8, width), nn.SiLU()]
-            if width > widths[1]:
-                stages += [nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.SiLU()]
-            before = width
-        self.stages = nn.Sequential(*stages, nn.Conv2d(before, 64, 1), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.SiLU())
+        clips = data == "moving"
+        self.stages = stages(3, widths[1:] if clips else widths)
+        self.motion = stages(27, widths[1:], reach=4) if clips else None
         self.heads = nn.ModuleDict(
             {name: nn.Linear(64 * 16, len(values)) for name, values in DATA[data].attributes.items()})
 
-    def forward(self, samples):
-        if samples.ndim == 5:
-            samples = samples[:, :, ::4].flatten(1, 2)
-        features = self.stages(samples)
-        return {name: head(features) for name, head in self.heads.items()}
+    def forward(self, samples: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.motion is None:
+            features = self.stages(samples)
+            return {name: head(features) for name, head in self.heads.items()}
+        frames = samples.unflatten(1, (3, 9))[:, :, ::4].transpose(1, 2)  # colours before frames in ``seen``
+        features = self.stages(frames.flatten(0, 1)).unflatten(0, (-1, 3)).mean(1)
+        motion = self.motion(samples)
+        return {name: head(motion if name == "motion" else features) for name, head in self.heads.items()}
 
 
 def load(path: str, device="cpu") -> Judge:
-    """Read a judge written by this script."""
+    """Read a judge written by ``train_judge.py``."""
     with safe_open(path, "pt") as file:
         data = file.metadata()["data"]
     judge = Judge(data)
@@ -60,80 +91,71 @@ def load(path: str, device="cpu") -> Judge:
 
 
 @torch.no_grad()
-def accuracy(judge: Judge, samples: torch.Tensor, truth) -> dict[str, float]:
-    """Share of correctly read attributes; ``truth`` is a list of captions or a dict of labels.
-
-    ``samples`` are in [-1, 1].  "mean" averages the attributes, "all" is the
-    share of samples with every attribute right.
-    """
-    labels = DATA[judge.data].labels_of(truth) if isinstance(truth, (list, tuple)) else truth
+def readings(judge: Judge, samples: torch.Tensor, labels) -> dict[str, torch.Tensor]:
+    """Per attribute, which samples (n, 3, [frames,] height, width) in [-1, 1] are read right: (n,) of bool."""
     device = next(judge.parameters()).device
     right = {name: [] for name in labels}
     for start in range(0, len(samples), 32):
-        scores = judge(samples[start : start + 32].float().to(device))
-        for name, score in scores.items():
-            right[name].append(score.argmax(1).cpu() == labels[name][start : start + 32])
-    right = {name: torch.cat(values) for name, values in right.items()}
+        for name, scores in judge(seen(judge.data, samples[start : start + 32]).float().to(device)).items():
+            right[name].append(scores.argmax(1).cpu() == labels[name][start : start + 32])
+    return {name: torch.cat(values) for name, values in right.items()}
+
+
+def shares(right: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Share of samples read right for each attribute, their "mean", and "all": of samples with every one right."""
     table = {name: value.float().mean().item() for name, value in right.items()}
     table["mean"] = sum(table.values()) / len(table)
     table["all"] = torch.stack(list(right.values())).all(0).float().mean().item()
     return {name: round(value, 4) for name, value in table.items()}
 
 
-@torch.no_grad()
-def round_trips(vae, samples: torch.Tensor) -> torch.Tensor:
-    """Samples as the VAE gives them back."""
-    parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in samples.split(8)]
-    return torch.cat(parts).clamp(-1, 1)
+def accuracy(judge: Judge, samples: torch.Tensor, truth) -> dict[str, float]:
+    """``shares`` of samples in [-1, 1]; ``truth`` is a list of captions or a dict of labels."""
+    labels = DATA[judge.data].labels_of(truth) if isinstance(truth, (list, tuple)) else truth
+    return shares(readings(judge, samples, labels))
 
 
-def disturb(samples: torch.Tensor) -> torch.Tensor:
-    """Light blur, noise and contrast for random samples."""
-    n, side = len(samples), samples.shape[-1]
-    pick = torch.rand(3, n, *[1] * (samples.ndim - 1))
-    flat = samples.reshape(n, -1, side, side)
-    soft = F.avg_pool2d(F.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1).view_as(samples)
-    samples = torch.where(pick[0] < 0.4, soft, samples)
-    samples = samples + torch.randn_like(samples) * 0.12 * pick[1] * (pick[1] < 0.5)
-    return samples * (0.9 + 0.2 * pick[2])
+def read_sample(path: str) -> numpy.ndarray:
+    """Picture (height, width, 3) or clip (frames, height, width, 3) of uint8."""
+    if path.endswith(".npy"):
+        return numpy.load(path, allow_pickle=False)
+    return numpy.asarray(Image.open(path).convert("RGB"))
+
+
+def score(judge_path: str, samples, captions: list[str]) -> dict[str, float]:
+    """``shares`` of samples of uint8, pictures (height, width, 3) or clips (frames, height, width, 3).
+
+    Raises ValueError where a sample is not of the kind that the judge knows,
+    or a caption not of its data set.
+    """
+    judge = load(judge_path)
+    expected = (*SHAPE[judge.data], 3)
+    for index, sample in enumerate(samples):
+        if sample.shape != expected or sample.dtype != numpy.uint8:
+            raise ValueError(f"sample {index} is {sample.dtype} {sample.shape}; this judge ({judge.data}) reads uint8 "
+                             f"{expected}. Score pictures of the size the model is trained on.")
+    if not captions or len(samples) != len(captions):
+        raise ValueError(f"found {len(samples)} samples and {len(captions)} captions; one caption per sample is needed")
+    pixels = torch.from_numpy(numpy.stack(samples)).movedim(-1, 1)
+    return accuracy(judge, pixels.float() / 127.5 - 1, list(captions))
 
 
 def main():
-    parser = common.base_parser("Train a judge.", minutes=6, batch=32, lr=2e-3)
-    parser.add_argument("--data", required=True, choices=list(DATA))
-    parser.add_argument("--vae", required=True, help="VAE folder for round trips")
-    parser.add_argument("--round-trips", type=int, default=256, help="renders passed through the VAE beforehand")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = parser.add_subparsers(required=True).add_parser("score", help="print what the judge reads as JSON")
+    command.add_argument("--judge", required=True, help="judge .safetensors")
+    command.add_argument("--samples", required=True, help='JSON list of {"prompt", "file"}')
+    command.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    device = common.setup(args)
-    data = DATA[args.data]
-    judge = Judge(args.data).to(device)
-    common.describe("judge", judge)
-    kind = AutoencoderKLWan if args.data == "moving" else AutoencoderKL
-    vae = kind.from_pretrained(args.vae, dtype=torch.float32).eval().requires_grad_(False)
-    gen = common.training_generator(args)
-    renders, _, soft_labels = data.make_batch(args.round_trips, gen)
-    soft = round_trips(vae, renders)
-    test, _, test_labels = data.make_batch(512, held_out())
-    test_soft = round_trips(vae, test[:128])
-
-    def loss_of():
-        quarter = args.batch // 4
-        samples, _, labels = data.make_batch(args.batch - quarter, gen)
-        rows = torch.randint(len(soft), (quarter,))
-        samples = disturb(torch.cat([samples, soft[rows]])).to(device)
-        scores = judge(samples)
-        truth = {name: torch.cat([labels[name], soft_labels[name][rows]]).to(device) for name in scores}
-        return sum(F.cross_entropy(scores[name], truth[name]) for name in scores) / len(scores)
-
-    def save(ema, facts):
-        table = {"real": accuracy(ema, test, test_labels),
-                 "real_through_vae": accuracy(ema, test_soft, {k: v[:128] for k, v in test_labels.items()})}
-        print("held-out renders:", json.dumps(table), flush=True)
-        weights = {name: value.contiguous().cpu() for name, value in ema.state_dict().items()}
-        save_file(weights, args.out, metadata={"data": args.data, "accuracy": json.dumps(table),
-                                               "training": json.dumps(facts)})
-
-    common.fit(args, judge, loss_of, save, ema_decay=0.99, warmup=50)
+    torch.set_num_threads(args.threads)
+    with open(args.samples) as file:
+        rows = json.load(file)
+    folder = os.path.dirname(os.path.abspath(args.samples))
+    try:
+        samples = [read_sample(os.path.join(folder, row["file"])) for row in rows]
+        print(json.dumps(score(args.judge, samples, [row["prompt"] for row in rows])))
+    except (ValueError, OSError) as error:
+        sys.exit(f"judge.py: {error}")
 
 
 if __name__ == "__main__":

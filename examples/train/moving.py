@@ -1,25 +1,29 @@
-"""Captioned clips of one moving shape: the data of the small Wan model.
+"""Captioned clips of moving shapes: the data of the small Wan model.
 
-"a red circle moving left on sand": 17 frames of 64x64, a shape that crosses a
-softly shaded floor at constant speed.
+"a red circle moving left on sand": 17 frames of 64x64 in which a wallpaper of
+equal shapes drifts over a plain floor.
+
+Wan knows positions from rotary embeddings alone, so only how far two tokens
+are apart, never where they are.  The clips fit that: the wallpaper repeats
+every ``PERIOD`` pixels and wraps round, so no place is special and the copies
+of a shape are alike.  It is drawn on twos, one step for every latent frame; a
+step is one patch of the transformer and a quarter of the period, so opposite
+motions are half a period apart one step later.
 """
 
 import torch
 
 from dataset import Dataset
-from shapes import COLOUR_RGB, COLOURS, distance_maps, paint, pixel_grid
+from shapes import COLOUR_RGB, COLOURS, distance_maps
 
 SIZE, FRAMES = 64, 17
+PERIOD, STEP = 32, 8  # pixels
 SHAPES = ["circle", "square", "triangle"]
 MOTIONS = ["left", "right", "up", "down"]
 BACKGROUNDS = ["sand", "grass", "water", "night"]
 
 BACKGROUND_PHRASE = {"sand": "on sand", "grass": "on grass", "water": "on water", "night": "at night"}
-# top and bottom colour
-FLOORS = torch.tensor([
-    [[.84, .72, .52], [.70, .55, .36]], [[.42, .58, .28], [.22, .38, .16]],
-    [[.36, .68, .78], [.12, .42, .58]], [[.03, .04, .12], [.16, .13, .30]],
-])
+FLOORS = torch.tensor([[.72, .58, .38], [.32, .46, .20], [.24, .55, .66], [.08, .08, .18]])
 DIRECTIONS = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
 
 
@@ -28,31 +32,29 @@ def caption(value: dict[str, str]) -> str:
     return f"a {value['colour']} {value['shape']} moving {value['motion']} {BACKGROUND_PHRASE[value['background']]}"
 
 
+def tiles(kind: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+    """How much of each pixel a shape covers (n, 1, PERIOD, PERIOD): one shape in the middle of one period."""
+    centre = torch.zeros(len(kind))
+    distance = distance_maps(SHAPES, kind, centre, centre, radius / (PERIOD / 2), centre, PERIOD)
+    return (0.5 - distance * (PERIOD / 2)).clamp(0, 1)[:, None]
+
+
 @torch.no_grad()
 def render(labels: dict[str, torch.Tensor], u: torch.Tensor) -> torch.Tensor:
-    """Clips (n, 3, 17, 64, 64) in [-1, 1]."""
-    count = len(u)
-    _, y = pixel_grid(SIZE)
-    top, bottom = (value[:, :, None, None] for value in FLOORS[labels["background"]].unbind(1))
-    light = (0.94 + 0.12 * u[:, 0]).view(-1, 1, 1, 1)
-    floor = ((top + (bottom - top) * (y[:, None] + 1) / 2) * light).expand(-1, -1, -1, SIZE)
-    time = torch.linspace(-1, 1, FRAMES)
-    direction = DIRECTIONS[labels["motion"]]
-    along = (0.38 + 0.10 * u[:, 1, None]) * time + 0.10 * (u[:, 2, None] - 0.5)
-    lane = (0.4 * (u[:, 3, None] - 0.5)).expand(-1, FRAMES)
-    centre = along[..., None] * direction[:, None] + lane[..., None] * direction.flip(1).abs()[:, None]
-    x, y = centre.reshape(-1, 2).unbind(1)
-
-    def per_frame(value):
-        return value.repeat_interleave(FRAMES, 0)
-
-    radius = per_frame(0.46 + 0.08 * u[:, 4])
-    turn = per_frame(0.3 * (u[:, 5] - 0.5))
-    distance = distance_maps(SHAPES, per_frame(labels["shape"]), x, y, radius, turn, SIZE)
-    frames = paint(per_frame(floor), distance, per_frame(COLOUR_RGB[labels["colour"]]))
-    return frames.view(count, FRAMES, 3, SIZE, SIZE).transpose(1, 2).clamp(0, 1) * 2 - 1
+    """Clips (n, 3, 17, 64, 64) in [-1, 1]; ``u`` (n, 4) varies the phase in both directions, radius and light."""
+    cover = tiles(labels["shape"], 13 + u[:, 2]).repeat(1, 1, SIZE // PERIOD, SIZE // PERIOD)
+    floor, colour = (table[:, :, None, None] for table in (FLOORS[labels["background"]], COLOUR_RGB[labels["colour"]]))
+    picture = (floor + (colour - floor) * cover) * (0.94 + 0.12 * u[:, 3]).view(-1, 1, 1, 1)
+    start = (u[:, :2] * (PERIOD // STEP)).long()
+    drawings = (torch.arange(FRAMES) + 1) // 2  # frame 0 alone, then two frames of each, as the VAE pairs them
+    offsets = STEP * (start[:, None] + drawings[:, None] * DIRECTIONS[labels["motion"]].long()[:, None])
+    line = torch.arange(SIZE)
+    columns, rows = ((line - offset[..., None]) % SIZE for offset in offsets.unbind(2))  # (n, 17, 64)
+    each = torch.arange(len(u))
+    frames = picture[each[:, None, None, None], :, rows[..., :, None], columns[..., None, :]]  # (n, 17, 64, 64, 3)
+    return frames.permute(0, 4, 1, 2, 3).contiguous().clamp(0, 1) * 2 - 1
 
 
 # The judged attributes, fixed before training.
 DATA = Dataset({"shape": SHAPES, "colour": COLOURS, "motion": MOTIONS, "background": BACKGROUNDS},
-               free=8, caption=caption, render=render)
+               free=4, caption=caption, render=render)

@@ -98,7 +98,7 @@ def main():
         mask = text.mask_of(ids)
         with torch.no_grad():  # zeros after the last token, as WanPipeline passes them on
             words = encoder(ids, attention_mask=mask)[0] * mask[..., None]
-        if done % 6 == 5:  # also learn to ignore the longer padding of the pipeline's default prompt length
+        if done % 10 == 9:  # also learn to ignore the longer padding of the pipeline's default prompt length
             words = F.pad(words, (0, 0, 0, LONG_PROMPT - text.MAX_TOKENS))
         done += 1
         noise, sigma = torch.randn_like(clean), draw_sigmas(len(clean), device)
@@ -114,7 +114,7 @@ def main():
                            vae=load_vae(args.vae).to(torch.bfloat16), transformer=transformer)
 
     common.fit(args, model, loss_of, lambda ema, facts: common.save_pipeline(args.out, pipeline, ema, facts),
-               ema_decay=0.995)
+               ema_decay=0.998)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def principal(rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tenso
     mean = rows.mean(0)
     _, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
     vectors = vectors.flip(1)[:, :count].T
-    return mean, vectors * vectors.sum(1, keepdim=True).sign()
+    return mean, torch.where(vectors.sum(1, keepdim=True) < 0, -vectors, vectors)
 
 
 @torch.no_grad()
