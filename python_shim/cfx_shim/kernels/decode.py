@@ -64,7 +64,7 @@ def decode_kernel(
         tl.store(out, narrowed(decoded, out.dtype.element_ty, SOFT), mask=inside)
     else:
         base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
-        trend = base + tokens.to(tl.int64) * CHANNELS
+        trend = base + tl.cast(tokens, tl.int64) * CHANNELS
         if EIGHT_BIT:
             base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
             scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)

@@ -61,7 +61,7 @@ def encode_kernel(
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
     delta = widened(value, SOFT)
     base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
-    trend = base + tokens.to(tl.int64) * CHANNELS
+    trend = base + tl.cast(tokens, tl.int64) * CHANNELS
     held, last = delta, delta
     if EIGHT_BIT:
         base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)

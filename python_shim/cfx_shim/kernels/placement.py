@@ -1,6 +1,7 @@
 """Which part of which tensor a program of a launch's grid works on.
 
 A grid is (tiles, blocks, sections): up to three tensors of one call (q, k, v), each with a block for every peer.
+Integers are cast by ``tl.cast``, because Triton makes an argument that is 1 a constant, which has no methods.
 """
 
 import triton
@@ -11,11 +12,11 @@ import triton.language as tl
 def chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2):
     """The section's tensor, its state and the offset of its bytes in a message (int64)."""
     if section == 0:
-        x, state, offset = x0, state0, offset0.to(tl.int64)
+        x, state, offset = x0, state0, tl.cast(offset0, tl.int64)
     elif section == 1:
-        x, state, offset = x1, state1, offset1.to(tl.int64)
+        x, state, offset = x1, state1, tl.cast(offset1, tl.int64)
     else:
-        x, state, offset = x2, state2, offset2.to(tl.int64)
+        x, state, offset = x2, state2, tl.cast(offset2, tl.int64)
     return x, state, offset
 
 
@@ -71,7 +72,7 @@ def scales_of(
     within = tl.arange(0, WIDTH // 32) * 32
     kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & (first[:, None] + within[None, :] < CHANNELS)
     column = (first // 32)[:, None] + (within // 32)[None, :]
-    return tokens.to(tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * ((CHANNELS + 31) // 32) + column, kept
+    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * ((CHANNELS + 31) // 32) + column, kept
 
 
 @triton.jit
