@@ -1,7 +1,7 @@
 /** The preset table: policies with a name. */
 import type { KeyframeCodec } from './codec.js';
 import { unknownName } from './nearest.js';
-import type { Rule } from './policy.js';
+import type { PolicyRange, Rule } from './policy.js';
 
 export type PresetName =
   | 'off'
@@ -25,20 +25,17 @@ export interface Preset {
 
 /**
  * Ours: Lloyd-Max levels, a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no
- * trend is known yet, so what short keyframes save over 16 bits pays for one more bit in the first steps.
+ * trend is known yet, so what short keyframes save over 16 bits pays for one more bit in some of the first steps.
  */
 function ours(
   bits: 1 | 2 | 3,
-  moreUntil: number,
+  moreIn: readonly PolicyRange[],
   keyframeCodec: KeyframeCodec,
   where: Pick<Rule, 'roles' | 'steps'> = {},
 ): Rule[] {
   const rule = { ...where, residualOrder: 2, keyframeCodec } as const;
   const more = ({ 1: 'lm2', 2: 'lm3', 3: 'lm4' } as const)[bits];
-  return [
-    { ...rule, steps: `0-${moreUntil}`, codec: more },
-    { ...rule, codec: `lm${bits}` },
-  ];
+  return [...moreIn.map((steps) => ({ ...rule, steps, codec: more })), { ...rule, codec: `lm${bits}` }];
 }
 
 export const PRESETS: { readonly [N in PresetName]: Preset } = {
@@ -52,11 +49,11 @@ export const PRESETS: { readonly [N in PresetName]: Preset } = {
   'paper-lowrank32': { rules: [{ codec: 'lowrank_r32' }], source: 'CompactFusion rank 32, factors in fp16' },
   'paper-lowrank32-int4': { rules: [{ codec: 'lowrank_int4_r32' }], source: 'CompactFusion rank 32, factors in 4 bits' },
   'cfx-1bit': {
-    rules: [...ours(2, 3, 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, 3, 'centred5')],
+    rules: [...ours(2, ['0-2', 4], 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, ['0-2', 4], 'centred5')],
     source: 'no more bytes than paper-1bit; one bit more for the attention output under Ulysses',
   },
-  'cfx-2bit': { rules: ours(2, 7, 'int8'), source: 'no more bytes than paper-2bit' },
-  'cfx-3bit': { rules: ours(3, 7, 'int8'), source: 'three bits an element' },
+  'cfx-2bit': { rules: ours(2, ['0-7'], 'int8'), source: 'no more bytes than paper-2bit' },
+  'cfx-3bit': { rules: ours(3, ['0-7'], 'int8'), source: 'three bits an element' },
   'cfx-lowrank': {
     rules: [
       // what a 4-bit keyframe saves over 16 bits pays for twice the ranks for as long as this
