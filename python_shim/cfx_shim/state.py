@@ -5,7 +5,8 @@ Native state is [B, order, N, C] in the tensor's own dtype: what a receiver uses
 State in 8 bits holds an integer code per element and a scale per token and 32 channels; a receiver uses the new base as
 it was before this rounding. Both ends round the same numbers by the same code, and the sender's next residual is taken
 from the rounded base, so what rounding loses is sent with the next step. It takes 8 1/4 bits an element and tensor of
-state. Layout of a block of N tokens by C channels, G = ceil(C / 32), as [B, N·C + N·G] elements:
+state. On activations of shapes-pixart int8 with these scales is .0056 of the norm off, float8 e4m3 with a scale for 64
+channels .025. Layout of a block of N tokens by C channels, G = ceil(C / 32), as [B, N·C + N·G] elements:
 
 - order 1: int8. N·C codes of at most ±127, token by token, then N·G bytes of scales.
 - order 2: int16, base and trend in one word: code of the base in ±511 · 64 + code of the trend in ±31 modulo 64; then for

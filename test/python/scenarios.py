@@ -88,16 +88,18 @@ def _head_balance(pipe, session):
 
 
 def _relative_errors(pipe, session):
-    """Record the closed-loop relative error of every compressed send."""
+    """Record the closed-loop relative error of every compressed send: of what a receiver makes of it."""
     from cfx_shim import coding
 
     encode, sums = coding.encode, {}
 
     def measured(section, blocks, room, state):
+        before = None if state is None or section.keyframe else state.clone()
         seen = encode(section, blocks, room, state)
-        if state is not None and not section.keyframe:
+        if before is not None:
+            received = coding.decode(section, room, before)
             total, count = sums.get(section.role, (0.0, 0))
-            sums[section.role] = (total + float((blocks - state[:, 0]).norm() / blocks.norm()), count + 1)
+            sums[section.role] = (total + float((blocks - received).norm() / blocks.norm()), count + 1)
         return seen
 
     coding.encode = measured
