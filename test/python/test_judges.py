@@ -52,7 +52,7 @@ def renders(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("judge", ["shapes", "moving"])
+@pytest.mark.parametrize("judge", ["shapes", "moving", "scenes"])
 def test_a_judge_reads_real_renders_and_not_captions_of_others(judge, renders):
     right, shifted = (score(judge, renders / judge / f"{kind}.json") for kind in ("right", "shifted"))
     assert right.returncode == 0, right.stderr
