@@ -1,5 +1,5 @@
 /** `cfx eval`: a launch uncompressed and under policies, compared. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
@@ -182,7 +182,8 @@ async function write(folder: string, evaluation: Evaluation, { json }: Options, 
   const { renderPage } = await import('../page.js');
   writeWhole(
     join(folder, 'index.html'),
-    renderPage(evaluation, (path) => readFileSync(join(folder, path))),
+    // a picture that is gone is named on the page
+    renderPage(evaluation, (path) => (existsSync(join(folder, path)) ? readFileSync(join(folder, path)) : null)),
   );
   context.out(json ? text : renderTable(evaluation));
   logTo(context)(`eval: ${join(folder, 'index.html')} has the pictures and plots, evaluation.json beside it all figures`);
