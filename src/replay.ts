@@ -2,11 +2,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CfxError } from './errors.js';
 import { SHIM_PATH, VERSION } from './package.js';
 import type { Plan } from './plan.js';
-import { runPython } from './subprocess.js';
+import { failure, runProgram } from './subprocess.js';
 import type { ReplayedSite, SignalSite, TraceEvaluation } from './tracing.js';
 import { summariseReplay, summariseSignal } from './tracing.js';
+
+/** Exit code of replay_main.py: the trace cannot be used. */
+const BAD_TRACE = 65;
 
 export interface ReplayOptions {
   /** A folder that `cfx record` wrote. */
@@ -26,8 +30,14 @@ export async function replayTrace({ trace, plans, python, env, signal }: ReplayO
   try {
     const file = join(folder, 'plans.json');
     writeFileSync(file, JSON.stringify(plans));
-    const printed = await runPython([python, '-m', 'cfx_eval.replay_main', trace, file], env, { path: SHIM_PATH, signal });
-    const lines = printed
+    const command = [python, '-m', 'cfx_eval.replay_main', trace, file];
+    const outcome = await runProgram(command, { env, signal }, { env: { PYTHONPATH: SHIM_PATH } });
+    if (outcome.code === BAD_TRACE) {
+      throw new CfxError('CFX_USAGE', outcome.tail.join('\n'), { fix: 'Record one with "cfx record --out DIR -- <launch command>".' });
+    }
+    if (outcome.code !== 0)
+      throw failure('the replay', outcome, 'This may be a defect of cfx; please report it with the text above.');
+    const lines = outcome.stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Line);

@@ -55,6 +55,7 @@ export async function runPython(
 ): Promise<string> {
   const { path, onLine, signal } = options;
   const outcome = await runProgram(command, { env, signal }, { env: path ? { PYTHONPATH: path } : {}, onLine });
-  if (outcome.code !== 0) throw failure(command.slice(0, 2).join(' '), outcome);
+  const [, first, second] = command;
+  if (outcome.code !== 0) throw failure(first === '-m' ? second! : first!, outcome);
   return outcome.stdout;
 }

@@ -1,6 +1,6 @@
 """``python -m cfx_eval.replay_main TRACE PLANS``: every plan of the JSON file PLANS on the trace; JSON on standard output.
 
-PLANS is a list of {"policy": name, "plan": plan}.
+PLANS is a list of {"policy": name, "plan": plan}. Exit code ``BAD_TRACE``: TRACE cannot be used, and standard error says why.
 """
 
 import json
@@ -14,6 +14,8 @@ from .replay import replay
 from .signal import signal
 from .trace import Trace
 
+BAD_TRACE = 65
+
 
 def main():
     torch.set_num_threads(1)
@@ -21,7 +23,8 @@ def main():
     try:
         trace = Trace(folder)
     except ValueError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(BAD_TRACE)
     with open(plans, encoding="utf-8") as file:
         entries = json.load(file)
     print(json.dumps({"signal": signal(trace)}), flush=True)

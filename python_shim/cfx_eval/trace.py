@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 _STEP = re.compile(r"trace-(\d+)\.safetensors$")
 
@@ -41,7 +41,7 @@ class Trace:
             found = sorted(name for name in os.listdir(path) if _STEP.search(name))
             for name in found:
                 step = int(_STEP.search(name).group(1))
-                file = safe_open(os.path.join(path, name), "pt")
+                file = _open(os.path.join(path, name))
                 self._files[sample, rank, step] = file
                 for key in file.keys():
                     sites.setdefault(_site(sample, rank, key), []).append(step)
@@ -60,6 +60,13 @@ class Trace:
     def load(self, site: Site) -> torch.Tensor:
         """[steps, B, N, C]."""
         return torch.stack([tensor for _, tensor in self.read(site)])
+
+
+def _open(path):
+    try:
+        return safe_open(path, "pt")
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}; record the trace anew") from error
 
 
 def _rank_folders(folder):

@@ -32,6 +32,9 @@ test('What ranks send is kept, and policies are evaluated on it without the mode
   const again = await scratch.cfx(['record', ...options, '--', ...launch]).ended;
   expect([again.code, again.stderr]).toEqual([64, expect.stringContaining('is not empty')]);
 
+  const wrong = await scratch.cfx(['eval', '--trace', '.', '--policies', 'paper-1bit']).ended;
+  expect([wrong.code, wrong.stderr]).toEqual([64, expect.stringMatching(/CFX_USAGE: .* holds no trace; expected a folder/)]);
+
   const evaluated = await scratch.cfx(['eval', '--trace', 'trace', '--policies', 'paper-1bit,int8', '--out', 'out']).ended;
   expect([evaluated.code, evaluated.stdout]).toEqual([0, expect.stringMatching(/^paper-1bit +0\.\d{4}/m)]);
   const evaluation = JSON.parse(readFileSync(scratch.path('out/trace.json'), 'utf8')) as TraceEvaluation;

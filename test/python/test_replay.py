@@ -95,6 +95,13 @@ def test_a_folder_without_a_trace_and_one_with_a_gap_are_refused(tmp_path):
         Trace(_write(tmp_path, values))
 
 
+def test_a_broken_file_is_named(tmp_path):
+    folder = _write(tmp_path, _walk())
+    (tmp_path / "sample-0000" / "rank-0" / "trace-001.safetensors").write_bytes(b"not a tensor")
+    with pytest.raises(ValueError, match="trace-001.safetensors cannot be read"):
+        Trace(folder)
+
+
 def test_the_signal_of_a_straight_line(tmp_path):
     start, direction = torch.randn(2, 1, 32, 16, generator=torch.Generator().manual_seed(1)).unbind(0)
     values = [start + step * 0.1 * direction for step in range(4)]
