@@ -33,7 +33,9 @@ export async function replayTrace({ trace, plans, python, env, signal }: ReplayO
     const command = [python, '-m', 'cfx_eval.replay_main', trace, file];
     const outcome = await runProgram(command, { env, signal }, { env: { PYTHONPATH: SHIM_PATH } });
     if (outcome.code === BAD_TRACE) {
-      throw new CfxError('CFX_USAGE', outcome.tail.join('\n'), { fix: 'Record one with "cfx record --out DIR -- <launch command>".' });
+      throw new CfxError('CFX_USAGE', outcome.tail.join('\n'), {
+        fix: 'Record one with "cfx record --out DIR -- <launch command>".',
+      });
     }
     if (outcome.code !== 0)
       throw failure('the replay', outcome, 'This may be a defect of cfx; please report it with the text above.');
