@@ -1,61 +1,16 @@
-import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { AttachOptions } from '../src/attach.js';
-import { attach } from '../src/attach.js';
 import type { AttachHandle } from '../src/handle.js';
 import type { Policy } from '../src/policy.js';
 import type { Summary } from '../src/summary.js';
 import { mistakesOf } from '../src/validate.js';
+import { type Act, base, fakeRanks, finish, GOOD, handle, lines, once, start, text } from './fixtures/launches.js';
 
 // Node processes start slowly on a busy machine.
 jest.setTimeout(60_000);
 
-const FAKE_RANK = join(__dirname, 'fixtures', 'fake-rank.mjs');
-const POLICY: Policy = { name: 'test', preset: 'identity' };
-let base: string;
-let lines: string[];
-let handle: AttachHandle | null;
-
-beforeEach(() => {
-  base = mkdtempSync(join(tmpdir(), 'cfxt-'));
-  lines = [];
-  handle = null;
-});
-afterEach(async () => {
-  await handle?.stop();
-  rmSync(base, { recursive: true, force: true });
-});
-
-type Act = { [name: string]: unknown };
-const fakeRanks = (...acts: Act[]) => [process.execPath, FAKE_RANK, JSON.stringify(acts)];
-const start = async (command: string[], options: Partial<AttachOptions> = {}) => {
-  const env = { ...process.env, CFX_RUNTIME_DIR: base, ...options.env };
-  handle = await attach({
-    command,
-    policy: POLICY,
-    stdio: 'ignore',
-    forwardSignals: false,
-    log: (line) => lines.push(line),
-    ...options,
-    env,
-  });
-  return handle;
-};
-const finish = async (command: string[], options: Partial<AttachOptions> = {}) => (await start(command, options)).done;
-const text = async (stream: NodeJS.ReadableStream | null) => {
-  let all = '';
-  for await (const part of stream!) all += part;
-  return all;
-};
 const runFolders = () => readdirSync(base).filter((name) => name.startsWith('cfx-'));
-const once = <E extends 'hello' | 'ready' | 'step' | 'generation' | 'warn'>(event: E, from = handle!) =>
-  new Promise((resolve) => from.once(event, resolve as never));
-
-/** What every rank of a good launch does. */
-const GOOD: Act[] = [{ booted: { rank: 0 } }, { hello: {} }, { ready: {} }, { telemetry: 100 }, { generation: 0 }, { bye: 200 }];
 
 test('a launch of two ranks ends with its totals, and nothing of it is left', async () => {
   const summary = await finish(fakeRanks({ fork: 2 }, ...GOOD));
@@ -293,102 +248,6 @@ describe('setPolicy', () => {
     await expect(change).rejects.toThrow('changed my mind');
     await expect(running.setPolicy('no-such-preset')).rejects.toMatchObject({ code: 'CFX_CONFIG' });
   });
-});
-
-describe('the end', () => {
-  const isAlive = (pid: number) => {
-    try {
-      process.kill(pid, 0);
-      return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-    } catch {
-      return false;
-    }
-  };
-
-  test('of the command leaves no rank, deaf ones included, and touches no process of another run', async () => {
-    const running = await start(
-      fakeRanks({ leave: {} }, { leave: { ignoreTerm: true } }, { leave: { foreign: true } }, { exit: 3 }),
-      { stdio: 'pipe' },
-    );
-    const output = text(running.stdout);
-    expect(await running.done).toMatchObject({ exitCode: 3 });
-    const [left, deaf, foreign] = (await output).trim().split('\n').map(Number) as [number, number, number];
-    try {
-      expect([left, deaf, foreign].map(isAlive)).toEqual([false, false, true]);
-      expect(lines.some((line) => /ended 2 processes/.test(line))).toBe(true);
-    } finally {
-      process.kill(foreign, 'SIGKILL');
-    }
-  });
-
-  test('by stop ends a command that is deaf to TERM', async () => {
-    const running = await start(fakeRanks({ ignore: 'SIGTERM' }, { hello: {} }, { sleep: 60_000 }));
-    await once('hello');
-    expect(await running.stop()).toMatchObject({ exitCode: 137 });
-  });
-
-  test('by an AbortSignal', async () => {
-    const abort = new AbortController();
-    const running = await start(fakeRanks({ hello: {} }, { sleep: 60_000 }), { signal: abort.signal });
-    await once('hello');
-    abort.abort();
-    expect(await running.done).toMatchObject({ exitCode: 143 });
-  });
-
-  test('an aborted stop stops waiting', async () => {
-    const running = await start(fakeRanks({ sleep: 60_000 }));
-    await expect(running.stop({ signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
-    expect(await running.done).toMatchObject({ exitCode: 143 });
-  });
-
-  test('of a rank without a bye is told', async () => {
-    const summary = await finish(
-      fakeRanks({ hello: {} }, { ready: {} }, { telemetry: 7 }, { sleep: 50 }, { killSelf: 'SIGKILL' }),
-    );
-    expect(summary).toMatchObject({ exitCode: 137, totals: { rawBytes: 70 }, ranks: [{ finished: false }] });
-  });
-
-  test('of the orchestrator by SIGKILL leaves the launch to its own end', async () => {
-    const marker = join(base, 'ended');
-    const entry = join(__dirname, '..', 'dist', 'attach.js');
-    const program = join(base, 'orchestrator.mjs');
-    const ranks = fakeRanks(
-      { hello: {} },
-      { ready: {} },
-      { print: 'up' },
-      { sleep: 1000 },
-      { telemetry: 5 },
-      { bye: 5 },
-      { exit: 4 },
-    );
-    const command = ['sh', '-c', `"$0" "$@"; echo code $? > ${marker}`, ...ranks];
-    writeFileSync(
-      program,
-      `import { attach } from ${JSON.stringify(entry)};
-await attach({ command: ${JSON.stringify(command)}, policy: 'off' });`,
-    );
-    const orchestrator = spawn(process.execPath, [program], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, CFX_RUNTIME_DIR: base },
-    });
-    await new Promise((resolve) => orchestrator.stdout.once('data', resolve));
-    orchestrator.kill('SIGKILL');
-    while (!existsSync(marker) || readFileSync(marker, 'utf8') === '') await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(readFileSync(marker, 'utf8')).toBe('code 4\n');
-  });
-});
-
-test('attach lets Node exit when the launch has ended', async () => {
-  const program = join(base, 'program.mjs');
-  const entry = join(__dirname, '..', 'dist', 'attach.js');
-  writeFileSync(
-    program,
-    `import { attach } from ${JSON.stringify(entry)};
-const handle = await attach({ command: ${JSON.stringify(fakeRanks(...GOOD))}, policy: 'off' });
-console.log((await handle.done).totals.rawBytes);`,
-  );
-  const { stdout } = await promisify(execFile)(process.execPath, [program], { env: { ...process.env, CFX_RUNTIME_DIR: base } });
-  expect(stdout).toBe('2000\n');
 });
 
 test('a summary at any time is complete', async () => {

@@ -14,6 +14,7 @@ import { renderTable } from '../src/evaltable.js';
 import type { Metrics } from '../src/evaluation.js';
 import { runProgram } from '../src/program.js';
 import { mistakesOf } from '../src/validate.js';
+import { NO_METRICS } from './fixtures/evaluation.js';
 
 let folder: string;
 beforeEach(() => {
@@ -118,22 +119,11 @@ describe("a policy's folder", () => {
   });
 });
 
-const NOTHING: Metrics = {
-  psnr: null,
-  ssim: null,
-  msSsim: null,
-  lpips: null,
-  latentsPsnr: null,
-  lowestFramePsnr: null,
-  lowestFrameSsim: null,
-  temporalPsnr: null,
-};
-
 function example() {
   const sample = (name: string, index: number, metrics: Partial<Metrics>, identical: boolean) => ({
     index,
     outputs: [{ file: `${name}/${index}.png`, preview: `${name}/${index}.png`, difference: null, frames: 1, shownFrames: 1 }],
-    metrics: { ...NOTHING, ...metrics },
+    metrics: { ...NO_METRICS, ...metrics },
     identical,
     distance: [0.1 * index, null],
   });

@@ -10,11 +10,6 @@ from ._contract import SECTION_ALIGN
 from .kernels import formats
 from .state import GROUP as EIGHT_BIT_GROUP
 
-# tensors of one launch (``kernels.launch.MOST_SECTIONS``, which only Triton's users may import)
-_MOST = 3
-# no rank of a group is left out
-_NOBODY = 1 << 30
-
 
 def write(sections, states, send, own):
     """Code every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and move ``states``.
@@ -30,7 +25,7 @@ def write(sections, states, send, own):
             _states(states, indices),
             send,
             [section.offset for section in chosen],
-            _NOBODY if own is None else own,
+            formats.NOBODY if own is None else own,
             codec,
             chosen[0].order,
             chosen[0].treatment.feedback,
@@ -64,7 +59,7 @@ def read(sections, states, receive, own):
         in_place = bool(moved) and moved[0].dtype == first.blocks.dtype
         outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
         offsets = [section.offset for section in chosen]
-        left_out = _NOBODY if own is None else own
+        left_out = formats.NOBODY if own is None else own
         _operators().decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
         values.update(zip(indices, outs or [state[:, 0] for state in moved]))
     for index in alone:
@@ -114,9 +109,9 @@ def _split(sections, states):
         else:
             together.setdefault(kind, []).append(index)
     launches = [
-        (kind[0], indices[start : start + _MOST])
+        (kind[0], indices[start : start + formats.MOST_SECTIONS])
         for kind, indices in together.items()
-        for start in range(0, len(indices), _MOST)
+        for start in range(0, len(indices), formats.MOST_SECTIONS)
     ]
     return launches, alone
 

@@ -54,7 +54,7 @@ class Case:
             change(fused)
         fused = fused.to(DTYPES[dtype])
         self.xs = [fused[:, :, index] for index in range(sections)]
-        self.own = launch.NOBODY if own is None else own
+        self.own = formats.NOBODY if own is None else own
         self.peers = [rank for rank in range(ranks) if rank != own]
         self.sections = [coding.Section(role, x, Treatment(codec, order, feedback, base_dtype=base_dtype)) for role, x in zip("qkv", self.xs)]
         self.offsets, at = [], 0

@@ -22,8 +22,7 @@ def kernels(tmp_path_factory):
     """Built here and now: a build that fails must fail a test, not fall back to plain torch."""
     folder = str(tmp_path_factory.mktemp("cpu") / "kernels")
     said = library.prepare(folder)
-    if said == "numba is not installed":
-        pytest.skip("numba is not installed: the compiled CPU path cannot be tested")
+    # the managed environment has numba: a machine without it has not been set up
     assert said == "built" and library.prepare(folder) == "present"
     assert library.load(folder)
     yield library.kernels()

@@ -3,11 +3,11 @@
 import triton
 import triton.language as tl
 
-from . import eight_bit
-from .arithmetic import beta_value, narrowed, small_float_value, widened
+from .arithmetic import beta_value, narrowed, small_float_value
 from .bit_planes import unpack
-from .placement import chosen, rank_of, scales_of, tile_of
-from .reconstruct import moved, reconstruct, store
+from .placement import chosen, rank_of, tile_of
+from .reconstruct import moved, reconstruct
+from .states import read_state, write_state
 
 
 @triton.jit
@@ -63,19 +63,9 @@ def decode_kernel(
     if ORDER == 0:
         tl.store(out, narrowed(decoded, out.dtype.element_ty, SOFT), mask=inside)
     else:
-        base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
-        trend = base + tl.cast(tokens, tl.int64) * CHANNELS
-        if EIGHT_BIT:
-            base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
-            scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
-            trend = base + scale_place
-            base += place
-            held, last = eight_bit.read(base, trend, inside, scale_kept, ORDER, ROWS, WIDTH)
-        else:
-            held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
-            last = held
-            if ORDER == 2:
-                last = widened(tl.load(trend, mask=inside, other=0.0), SOFT)
+        base, trend, scale_kept, held, last = read_state(
+            state, block, tile, tokens, place, inside, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT
+        )
         predicted = held
         if ORDER == 2:
             codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
@@ -83,9 +73,6 @@ def decode_kernel(
         new, change = moved(held, predicted, decoded, out.dtype.element_ty, ORDER, GAIN)
         if EIGHT_BIT:
             new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
-            eight_bit.write(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH)
+        write_state(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        if EIGHT_BIT:
             tl.store(out, narrowed(new, out.dtype.element_ty, SOFT), mask=inside)
-        else:
-            store(base, new, inside, SOFT)
-            if ORDER == 2:
-                store(trend, change, inside, SOFT)

@@ -6,11 +6,11 @@ A token's scale needs its row and the channels' scales, which the statistics lau
 import triton
 import triton.language as tl
 
-from . import eight_bit
 from .arithmetic import beta_value, half_scale, small_float, small_float_value, sum_over_channels, widened
 from .bit_planes import pack
-from .placement import chosen, flag, rank_of, scales_of, tile_of
-from .reconstruct import moved, reconstruct, store
+from .placement import chosen, flag, rank_of, tile_of
+from .reconstruct import moved, reconstruct
+from .states import read_state, write_state
 
 
 @triton.jit
@@ -60,21 +60,11 @@ def encode_kernel(
     token = row // GROUPS
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
     delta = widened(value, SOFT)
-    base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
-    trend = base + tl.cast(tokens, tl.int64) * CHANNELS
-    held, last = delta, delta
-    if EIGHT_BIT:
-        base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
-        scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
-        trend = base + scale_place
-        base += place
-        held, last = eight_bit.read(base, trend, inside, scale_kept, ORDER, ROWS, WIDTH)
-    elif ORDER >= 1:
-        held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
-        if ORDER == 2:
-            last = widened(tl.load(trend, mask=inside, other=0.0), SOFT)
     predicted = delta
     if ORDER >= 1:
+        base, trend, scale_kept, held, last = read_state(
+            state, block, tile, tokens, place, inside, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT
+        )
         delta = delta - held
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     plane = tokens * ((CHANNELS + 7) // 8)
@@ -115,11 +105,6 @@ def encode_kernel(
         new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
         if not FEEDBACK:
             new = widened(value, SOFT)
-        if EIGHT_BIT:
-            eight_bit.write(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH)
-        else:
-            store(base, new, inside, SOFT)
-            if ORDER == 2:
-                store(trend, change, inside, SOFT)
+        write_state(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
     if tl.max((~finite).to(tl.int32), axis=0) == 1:
         flag(message, message_stride, flags, peers, 1)

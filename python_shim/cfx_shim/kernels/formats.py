@@ -1,10 +1,17 @@
-"""What a kernel must know of a codec, as compile-time constants; taken from the codec's own module."""
+"""What a kernel must know of a codec, as compile-time constants, taken from the codec's own module; and what its callers
+must know of a launch. Needs no Triton."""
 
 import functools
 from dataclasses import dataclass
 
 from .. import codecs
 from ..codecs import _lloyd_max, _log_scales, int2
+
+
+# tensors that one launch takes
+MOST_SECTIONS = 3
+# the rank that is left out, where none is
+NOBODY = 1 << 30
 
 
 @dataclass(frozen=True)

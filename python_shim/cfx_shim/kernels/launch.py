@@ -10,13 +10,11 @@ from ..codecs import _log_scales
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
+from .formats import MOST_SECTIONS
 from .statistics import statistics_kernel
 
-MOST_SECTIONS = 3
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
-# no rank of a group is skipped
-NOBODY = 1 << 30
 
 
 def interpreted():
