@@ -9,6 +9,8 @@ import json
 import os
 import time
 
+from .plan import within
+
 
 class Observer:
     """``options`` is the ``observe`` of run.json, ``identify()`` gives (rank, world size), ``bytes_sent()`` (raw, wire)."""
@@ -100,7 +102,7 @@ class _Sample:
         wanted = self._options["record"]
         if wanted is None or section.role not in wanted["roles"]:
             return
-        if _within(place.layer, wanted["layers"]) and _within(place.step, wanted["steps"]):
+        if within(place.layer, wanted["layers"]) and within(place.step, wanted["steps"]):
             name = f"{place.transformer}.{place.layer}|{section.role}|{collective}|{place.branch}"
             self._recorded[name] = exact[:, :: wanted["tokenStride"]].detach().cpu().clone()
 
@@ -151,11 +153,6 @@ class _Sample:
         from safetensors.torch import save_file
 
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, os.path.join(self._folder(), name))
-
-
-def _within(value, bounds):
-    start, end = bounds
-    return value >= start and (end is None or value < end)
 
 
 def _write_outputs(folder, result):

@@ -44,7 +44,7 @@ class Plan:
 
     def _find(self, step, layer, role, collective):
         for steps, layers, roles, collectives, treatment in self._cells:
-            if _within(step, steps) and _within(layer, layers) and role in roles and collective in collectives:
+            if within(step, steps) and within(layer, layers) and role in roles and collective in collectives:
                 return treatment
         return UNTOUCHED
 
@@ -53,7 +53,8 @@ class Plan:
         return any(treatment.codec for *_, treatment in self._cells)
 
 
-def _within(value, bounds):
+def within(value, bounds):
+    """Whether ``value`` is in the half-open range ``bounds``; None as its end means "to the last"."""
     start, end = bounds
     return value >= start and (end is None or value < end)
 
