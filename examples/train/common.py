@@ -109,7 +109,7 @@ def fit(args, model, loss_of, save, ema_decay=0.998, weight_decay=0.01, betas=(0
     started = told = saved = time.time()
 
     def write(elapsed):
-        hidden = ("out", "vae", "device", "resume", "stop_after")
+        hidden = ("out", "vae", "weights", "device", "resume", "stop_after")
         facts = {"steps": step, "minutes": round(elapsed / 60, 2), "samples_seen": step * args.batch, "loss": last,
                  "arguments": {k: v for k, v in vars(args).items() if k not in hidden}}
         save(ema.model, facts)

@@ -17,6 +17,7 @@ import text
 from wan_vae import encode
 
 FLOW_SHIFT = 3.0
+ROPE_BASE = 10_000  # of WanRotaryPosEmbed
 LONG_PROMPT = 512  # WanPipeline's default max_sequence_length
 
 
@@ -55,6 +56,26 @@ def start_local(model, heads: int, head_dim: int) -> None:
                         norm.weight[channel] = gain
 
 
+@torch.no_grad()
+def look_before_and_after(model, heads: int, head_dim: int) -> None:
+    """Turn two heads of trained weights away from their own frame: the third to the one before, the second to the next.
+
+    ``start_local`` prefers small distances in time, the past as much as the future, and training from there learned
+    the axis of a motion without its direction.  Turning a query's channel pair of frequency w by -w (or w) moves the
+    peak of its product with an equal key one frame back (or on).
+    """
+    time = head_dim - 4 * (head_dim // 6)
+    for block in model.blocks:
+        for head, frames in ((1, 1), (2, -1)):
+            for pair in range(2):  # the two that start_local sets
+                angle = torch.tensor(frames * ROPE_BASE ** (-2 * pair / time))
+                turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos())).view(2, 2)
+                rows = slice(head * head_dim + 2 * pair, head * head_dim + 2 * pair + 2)
+                block.attn1.norm_q.weight[rows] = block.attn1.norm_q.weight[rows.start]  # one gain for both, so that it turns
+                for values in (block.attn1.to_q.weight, block.attn1.to_q.bias):
+                    values[rows] = turn @ values[rows]
+
+
 def load_vae(folder: str) -> AutoencoderKLWan:
     """Frozen VAE in fp32."""
     return AutoencoderKLWan.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
@@ -71,12 +92,18 @@ def main():
     parser = common.base_parser("Train the Wan-style model.", minutes=60, batch=4, lr=1e-3)
     common.add_pool_arguments(parser, size=768, renew=0.12)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--weights", metavar="FOLDER", help="start from this pipeline's transformer, two heads turned in time")
     args = parser.parse_args()
     device = common.setup(args)
     vae = load_vae(args.vae).to(device)
     encoder = text.make_umt5().float().to(device)
     tokenizer = text.make_tokenizer()
-    model = new_transformer(args, vae.config.z_dim).to(device)
+    if args.weights:
+        model = WanTransformer3DModel.from_pretrained(args.weights, subfolder="transformer", dtype=torch.float32).train()
+        look_before_and_after(model, args.heads, args.head_dim)
+    else:
+        model = new_transformer(args, vae.config.z_dim)
+    model = model.to(device)
     common.describe("transformer", model)
     gen = common.training_generator(args)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
