@@ -179,12 +179,14 @@ async function write(folder: string, evaluation: Evaluation, { json }: Options, 
   const text = `${JSON.stringify(evaluation, null, 1)}\n`;
   writeWhole(join(folder, 'evaluation.json'), text);
   // its plots load a library that no other command needs
-  const { renderPage } = await import('../page.js');
+  const { renderPage, renderRateDistortion } = await import('../page.js');
   writeWhole(
     join(folder, 'index.html'),
     // a picture that is gone is named on the page
     renderPage(evaluation, (path) => (existsSync(join(folder, path)) ? readFileSync(join(folder, path)) : null)),
   );
+  const plot = renderRateDistortion(evaluation);
+  if (plot !== null) writeWhole(join(folder, 'rate-distortion.svg'), plot);
   context.out(json ? text : renderTable(evaluation));
   logTo(context)(`eval: ${join(folder, 'index.html')} has the pictures and plots, evaluation.json beside it all figures`);
 }

@@ -88,4 +88,5 @@ test('An evaluation is interrupted, goes on, and compares every sample', async (
   expect(evaluation.changes.filter(({ layer }) => layer === null)).toHaveLength(5);
   expect(evaluation.explainedVariance).not.toBeNull();
   expect(readFileSync(scratch.path('out/index.html'), 'utf8')).toContain('paper-2bit');
+  expect(readFileSync(scratch.path('out/rate-distortion.svg'), 'utf8')).toContain('paper-2bit');
 });
