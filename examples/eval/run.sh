@@ -1,6 +1,7 @@
 #!/bin/sh
 # The paper's policies on one example model:  examples/eval/run.sh scenes-flux 2 [options of cfx eval]
-# Repeated, it goes on where it was interrupted. OUT names the folder, RING=N a ring degree (the rest is Ulysses).
+# Repeated, it goes on where it was interrupted, and makes only what more --policies ask for. OUT names the folder, RING=N a
+# ring degree (the rest is Ulysses), STEPS=N the denoising steps.
 set -eu
 cd "$(dirname "$0")/../.."
 model=$1 ranks=$2
@@ -19,4 +20,5 @@ exec npx cfx eval --device cpu \
   --judge "'$python' examples/train/judge.py score --judge examples/train/judges/judge-$judge.safetensors --samples {file}" \
   --out "${OUT:-cfx-eval/$model-$ranks}" "$@" \
   -- "$python" -m torch.distributed.run --standalone --nproc-per-node "$ranks" examples/generate.py \
-  --model "examples/models/$model" --samples {samples} --skip {start} --ulysses_degree $((ranks / ring)) --ring_degree "$ring"
+  --model "examples/models/$model" --samples {samples} --skip {start} --ulysses_degree $((ranks / ring)) --ring_degree "$ring" \
+  ${STEPS:+--steps "$STEPS"}
