@@ -49,7 +49,7 @@ export const PRESETS: { readonly [N in PresetName]: Preset } = {
   'paper-lowrank32': { rules: [{ codec: 'lowrank_r32' }], source: 'CompactFusion rank 32, factors in fp16' },
   'paper-lowrank32-int4': { rules: [{ codec: 'lowrank_int4_r32' }], source: 'CompactFusion rank 32, factors in 4 bits' },
   'cfx-1bit': {
-    rules: [...ours(2, ['0-2', 4], 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, ['0-2', 4], 'centred5')],
+    rules: [...ours(2, ['0-1', 4, 6], 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, ['0-1', 4, 6], 'centred5')],
     source: 'no more bytes than paper-1bit; one bit more for the attention output under Ulysses',
   },
   'cfx-2bit': { rules: ours(2, ['0-7'], 'int8'), source: 'no more bytes than paper-2bit' },
