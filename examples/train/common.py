@@ -166,7 +166,8 @@ def save_pipeline(folder: str, make_pipeline, transformer, facts: dict) -> None:
 
     def write(fresh):
         pipe = make_pipeline(copy.deepcopy(transformer).to("cpu", torch.bfloat16))
-        pipe.vae.register_to_config(_name_or_path="")  # else the path of the VAE on this machine
+        for part in (pipe.vae, pipe.transformer):
+            part.register_to_config(_name_or_path="")  # else a path on this machine
         pipe.save_pretrained(fresh)
         text.fix_tokenizer_class(fresh)
         with open(os.path.join(fresh, "training.json"), "w") as file:
