@@ -123,6 +123,11 @@ export const CODECS = {
   lm2: lloydMax(2),
   lm3: lloydMax(3),
   lm4: lloydMax(4),
+  ternary: {
+    payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + channels + tokens * Math.ceil(channels / 5),
+    exact: false,
+    source: 'three levels, five elements to a byte, times 8-bit token × channel scales',
+  },
   centred4: centred(4),
   centred5: centred(5),
   fp8: {

@@ -58,8 +58,8 @@ def test_the_sums_of_the_fit_give_the_energy_of_what_it_misses():
     torch.testing.assert_close(energy, left.square().sum(dim=1), rtol=1e-4, atol=0)
 
 
-def test_the_trend_takes_over_a_part_of_what_one_bit_says_and_all_of_what_more_bits_say():
-    for codec, gain in (("lm1", 0.6875), ("lm2", 1.0), ("lm3", 1.0), ("int2", 1.0)):
+def test_the_trend_takes_over_a_part_of_what_few_levels_say_and_all_of_what_more_say():
+    for codec, gain in (("lm1", 0.6875), ("ternary", 0.875), ("lm2", 1.0), ("lm3", 1.0), ("int2", 1.0)):
         # beta ends at 127/64: with a trend of 0.25, half of a change of 1 is left to the codec
         state = torch.tensor([0.0, 0.25]).view(1, 2, 1, 1).repeat(1, 1, 1, 8)
         section = coding.Section("k", torch.ones(1, 1, 8), Treatment(codec, 2, True))

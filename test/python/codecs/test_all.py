@@ -140,6 +140,8 @@ CONTRACTION = {
     ("lm3", "laplace"): 0.0872,
     ("lm4", "gauss"): 0.0095,
     ("lm4", "laplace"): 0.039,
+    ("ternary", "gauss"): 0.1902,
+    ("ternary", "laplace"): 0.2876,
     ("centred4", "gauss"): 0.0095,
     ("centred4", "laplace"): 0.039,
     ("centred5", "gauss"): 0.0025,
