@@ -10,13 +10,14 @@ import re
 import subprocess
 
 import pytest
+import torch
 
 triton = pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, tiles  # noqa: E402
+from cfx_shim.kernels import formats, launch, tiles, traffic  # noqa: E402
 from cfx_shim.kernels.decode import decode_kernel  # noqa: E402
 from cfx_shim.kernels.encode import encode_kernel  # noqa: E402
 from cfx_shim.kernels.statistics import statistics_kernel  # noqa: E402
@@ -111,11 +112,43 @@ def stores(kernel):
     return [int(count or 1) * int(bits) // 8 for count, bits in found]
 
 
-# bytes an element: x, base (and trend) of 2 bytes, read, and for the state written
-TRAFFIC = {
+# at 16 bits: x, base (and trend), read, and for the state written
+FIGURES = {
+    ("statistics", 0): 2, ("encode", 0): 2, ("decode", 0): 2,
     ("statistics", 1): 4, ("encode", 1): 6, ("decode", 1): 4,
     ("statistics", 2): 6, ("encode", 2): 10, ("decode", 2): 8,
 }  # fmt: skip
+
+
+def test_what_is_said_of_traffic_is_what_is_aimed_at():
+    assert {key: traffic.bytes_an_element(*key, item_bytes=2) for key in FIGURES} == FIGURES
+
+
+@pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
+def test_without_a_state_the_tensor_alone_is_moved(kind):
+    kernel, known = compiled(kind, "lm1", 4096, 0, "sm_90")
+    assert_traffic(kind, kernel, known, 0)
+
+
+def test_a_call_is_as_many_launches_as_are_said(monkeypatch):
+    launched = []
+
+    class Kernel:
+        def __init__(self, name):
+            self._name = name
+
+        def __getitem__(self, grid):
+            return lambda *_, **__: launched.append(self._name)
+
+    for name in ("statistics", "encode", "decode"):
+        monkeypatch.setattr(launch, f"{name}_kernel", Kernel(name))
+    form, blocks = formats.of("lm2"), torch.zeros(3, 8, 64)
+    xs, states, message = [blocks] * 3, [torch.zeros(3, 2, 8, 64)] * 3, torch.zeros(3, 4096, dtype=torch.uint8)
+    launch.encode(form, xs, states, message, [0, 1024, 2048], formats.NOBODY, 2, True, True)
+    assert tuple(launched) == traffic.LAUNCHES["encode"]
+    launched.clear()
+    launch.decode(form, [], states, message, [0, 1024, 2048], formats.NOBODY, 2, 8, 64)
+    assert tuple(launched) == traffic.LAUNCHES["decode"]
 
 
 @pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
@@ -153,6 +186,7 @@ def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind,
     # an int8 state is stored in 8 bytes a thread and read alike; so are channel scales and beta
     moved += 2 * sum(width for width in stores(kernel) if width == 8)
     assert moved * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
+    assert traffic.bytes_an_element(kind, order, item_bytes=2, eight_bit=True) == bytes_an_element
 
 
 def test_a_contraction_would_be_seen(tmp_path):
@@ -163,4 +197,4 @@ def test_a_contraction_would_be_seen(tmp_path):
 def assert_traffic(kind, kernel, known, order):
     threads = warps(kind, known) * kernel.metadata.warp_size
     elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
-    assert sum(width for width in widths(kernel) if width == 16) * threads / elements == TRAFFIC[kind, order]
+    assert sum(width for width in widths(kernel) if width == 16) * threads / elements == traffic.bytes_an_element(kind, order, item_bytes=2)

@@ -1,0 +1,22 @@
+"""What the kernels move through a GPU's memory, and in how many launches. Needs no Triton.
+
+Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
+counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
+few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of a state in 8 bits, 1/32 of
+its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
+"""
+
+# the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
+LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
+
+
+def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
+    """Of "statistics", "encode" or "decode" at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
+    state = order * (1 if eight_bit else item_bytes)
+    if launch == "statistics":
+        return item_bytes + state
+    if launch == "encode":
+        return item_bytes + 2 * state
+    # a native base is what was received; otherwise that is written beside the state
+    received = item_bytes if eight_bit or order == 0 else 0
+    return 2 * state + received
