@@ -45,7 +45,7 @@ const json = (schema: unknown) => `${JSON.stringify(schema, null, 2)}\n`;
 /** Every generated file of the package at `root`. */
 export function renderAll(root: string): { [path: string]: string } {
   const program = TJS.getProgramFromFiles(
-    ['config', 'policy', 'protocol', 'summary', 'evaluation'].map((name) => join(root, 'src', `${name}.ts`)),
+    ['config', 'policy', 'protocol', 'summary', 'evaluation', 'benchmark'].map((name) => join(root, 'src', `${name}.ts`)),
     // Under nodenext the generator would name definitions by absolute path.
     { module: 'esnext', moduleResolution: 'bundler', target: 'es2022', strict: true, skipLibCheck: true, types: ['node'] },
     root,
@@ -73,6 +73,7 @@ export function renderAll(root: string): { [path: string]: string } {
     'schemas/plan.schema.json': json(one('Plan', 'cfx plan')),
     'schemas/summary.schema.json': json(one('Summary', 'cfx summary of a run')),
     'schemas/evaluation.schema.json': json(one('Evaluation', 'cfx evaluation of policies')),
+    'schemas/benchmark.schema.json': json(one('CodecBenchmark', 'cfx benchmark of codecs')),
     'schemas/messages.schema.json': json({ $schema, title: 'cfx messages and connection file', definitions }),
     'python_shim/cfx_shim/_contract.py': renderPython(
       JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,

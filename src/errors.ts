@@ -37,6 +37,7 @@ export const ERRORS = {
   CFX_PLAN_REFUSED: { exit: 96, fix: 'See the reason given by the rank.' },
   CFX_NON_FINITE: { exit: 96, fix: 'The activations held NaN or Inf; compare with "--policy off".' },
   CFX_VERIFY: { exit: 97, fix: 'Bases differ between ranks: please report this with the versions printed by "cfx doctor".' },
+  CFX_CONFORMANCE: { exit: 99, fix: 'This is a defect of cfx, or of what it runs on; please report it with the text above.' },
   CFX_EVALUATION: { exit: 65, fix: 'What is complete is kept: correct the launch command or script, and repeat.' },
   CFX_SETUP: { exit: 98, fix: 'See the output above; the set-up can be repeated.' },
   CFX_CONTROL: { exit: 98, fix: 'Check that the runtime directory is writable; CFX_RUNTIME_DIR moves it.' },

@@ -1,6 +1,7 @@
 /** argv to a command and its exit code. Our options stand before `--`; what follows it is the launch, untouched. */
 import { Command, CommanderError } from 'commander';
 import { attachCommand } from './commands/attach.js';
+import { benchCommand } from './commands/bench.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
@@ -47,10 +48,11 @@ export function createProgram(context: Context, onExit: (code: number) => void):
     evalCommand,
     reportCommand,
     demoCommand,
+    benchCommand,
   ]) {
     program.addCommand(register(registration));
   }
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({ writeOut: context.out, writeErr: () => undefined, outputError: () => undefined });
   }
   return program;

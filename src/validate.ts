@@ -14,7 +14,7 @@ export interface Mistake {
   expected: string;
 }
 
-type SchemaName = 'config' | 'policy' | 'plan' | 'messages' | 'summary' | 'evaluation';
+type SchemaName = 'config' | 'policy' | 'plan' | 'messages' | 'summary' | 'evaluation' | 'benchmark';
 
 const OPTIONS = { verbose: true, discriminator: true, allowUnionTypes: true };
 /** A user wants to see all mistakes; a peer gets no work beyond its first. */

@@ -7,13 +7,13 @@ import { PACKAGE_ROOT } from '../src/package.js';
 
 /** No node: module but node:crypto, no clock, no npm package, and no value from a file that is not pure. */
 const PURE =
-  'adapter codec detect errors evalresult evalsamples evaltable evaluation nearest observe patches plan planlist predict preset protocol range report summary telemetry tracing verification';
+  'adapter benchjob benchmark benchresult benchtable codec detect errors evalresult evalsamples evaltable evaluation nearest observe patches plan planlist predict preset protocol range report summary telemetry tracing verification';
 
 /** Each dependency and each dangerous module has its owners. */
 const OWNERS: { [specifier: string]: string } = {
   ajv: 'validate',
   commander:
-    'program preparation commands/attach commands/demo commands/doctor commands/eval commands/plan commands/record commands/report commands/setup commands/shim',
+    'program preparation commands/attach commands/bench commands/demo commands/doctor commands/eval commands/plan commands/record commands/report commands/setup commands/shim',
   '@observablehq/plot': 'plot',
   linkedom: 'plot',
   'msgpackr/index-no-eval': 'frames',
@@ -68,10 +68,15 @@ const EXTERNAL: { [module: string]: RegExp } = {
   yunchang: /^adapters\//,
   diffusers: /^adapters\//,
 };
-/** The same for what works offline, in the managed environment. */
-const OFFLINE = new Set(['cfx_shim', 'torch', 'torchmetrics', 'numpy', 'safetensors', 'PIL']);
+/** The same for packages that work offline: on what runs left behind, and on the shim itself. */
+const OFFLINE: { [folder: string]: string } = {
+  cfx_eval: 'cfx_shim torch torchmetrics numpy safetensors PIL',
+  cfx_bench: 'cfx_shim cfx_eval torch triton numpy',
+};
+/** Written from formulas alone, to compare with: shares no code with what it is compared with. */
+const INDEPENDENT = { cfx_bench: { paper: 'functools numpy' } };
 const STANDARD = new Set(
-  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math os platform queue re secrets socket stat struct sys threading time traceback types typing uuid warnings weakref'.split(
+  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math os platform queue re secrets socket stat statistics struct sys threading time traceback types typing uuid warnings weakref'.split(
     ' ',
   ),
 );
@@ -226,8 +231,9 @@ const readPython = (folder: string) =>
     return { file: file.replace(/\/?__init__$/, ''), lines: lines.map((line, index) => ({ ...line, text: code[index] ?? '' })) };
   });
 const shim = readPython('python_shim/cfx_shim');
-/** What works on what runs left behind: builds on the shim, which knows nothing of it. */
-const offline = readPython('python_shim/cfx_eval');
+/** They build on the shim, which knows nothing of them. */
+const packages = Object.keys(OFFLINE).map((folder) => ({ folder, files: readPython(`python_shim/${folder}`) }));
+const offline = packages.flatMap(({ files }) => files);
 
 const levelOf = (file: string) =>
   LEVELS.findIndex((level) =>
@@ -292,13 +298,24 @@ test('A Python file imports the standard library and what it is named for', () =
 });
 
 test('What works offline imports the shim and what it is named for; no file imports a program', () => {
-  const found = importsOf(offline);
-  const breaks = found.filter(({ to, relative }) => {
-    const [top = ''] = to.split('.');
-    return relative ? /_main$/.test(to) : !STANDARD.has(top) && !OFFLINE.has(top);
-  });
-  expect(breaks.map(({ line }) => line)).toEqual([]);
-  expect(found.length).toBeGreaterThan(20);
+  for (const { folder, files } of packages) {
+    const found = importsOf(files);
+    const breaks = found.filter(({ to, relative }) => {
+      const [top = ''] = to.split('.');
+      return relative ? /_main$/.test(to) : !STANDARD.has(top) && !words(OFFLINE[folder] as string).includes(top);
+    });
+    expect(breaks.map(({ line }) => line)).toEqual([]);
+    expect(found.length).toBeGreaterThan(20);
+  }
+});
+
+test('What is to be compared with shares no code with it', () => {
+  for (const [folder, rules] of Object.entries(INDEPENDENT)) {
+    for (const [file, allowed] of Object.entries(rules)) {
+      const found = importsOf(readPython(`python_shim/${folder}`)).filter(({ from }) => from === file);
+      expect(found.map(({ to }) => to).sort()).toEqual(words(allowed));
+    }
+  }
 });
 
 test('Only adapters name symbols of the frameworks', () => {

@@ -31,6 +31,9 @@ const FROZEN = {
   report: '',
   eval: '--agree-timeout --config --device --hello-timeout --json --judge --lpips-weights --measure --out --policies --prompts --python --seeds --trace --verify',
   demo: '--out --policy --prompt --ring --seed --steps --ulysses',
+  bench: '',
+  'bench codecs':
+    '--bandwidth --channels --codecs --demo --device --dtype --json --large-mib --launch-us --peers --python --repeats --step-ms --threads --tokens --trace',
 };
 
 describe('the command line', () => {
@@ -44,7 +47,11 @@ describe('the command line', () => {
         .map(({ long }) => long)
         .sort()
         .join(' ');
-    expect(Object.fromEntries(program.commands.map((command) => [command.name(), flags(command.options)]))).toEqual(FROZEN);
+    const all = program.commands.flatMap((command) => [
+      [command.name(), command] as const,
+      ...command.commands.map((inner) => [`${command.name()} ${inner.name()}`, inner] as const),
+    ]);
+    expect(Object.fromEntries(all.map(([name, command]) => [name, flags(command.options)]))).toEqual(FROZEN);
     expect(flags(program.options)).toBe('--version');
   });
 

@@ -29,6 +29,8 @@ describe('The packed files', () => {
       'python_shim/cfx_shim/_contract.py',
       'schemas/config.schema.json',
       'schemas/messages.schema.json',
+      'python_shim/cfx_bench/codecs_main.py',
+      'schemas/benchmark.schema.json',
       'schemas/PROTOCOL.md',
       'examples/flux_pipeline.py',
     ]) {

@@ -103,7 +103,7 @@ def _split(sections, states):
     """[(codec, indices of sections that one launch codes)], and the indices of the others."""
     together, alone = {}, []
     for index, (section, state) in enumerate(zip(sections, states)):
-        kind = _kind(section, state)
+        kind = kernel_kind(section, state)
         if kind is None:
             alone.append(index)
         else:
@@ -116,7 +116,7 @@ def _split(sections, states):
     return launches, alone
 
 
-def _kind(section, state):
+def kernel_kind(section, state):
     """What sections of one launch have in common, or None where no kernel codes the section."""
     blocks = section.blocks
     if section.keyframe or section.codec is None or not kernels.available(blocks.device):

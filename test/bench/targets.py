@@ -19,10 +19,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "python_shim"))
 
-import torch  # noqa: E402
-
+from cfx_bench.signals import MadeUp  # noqa: E402
 from cfx_eval.replay import replay  # noqa: E402
-from cfx_eval.trace import Site, Trace  # noqa: E402
+from cfx_eval.trace import Trace  # noqa: E402
 from cfx_shim.plan import Plan  # noqa: E402
 
 PAIRS = {"cfx-1bit": "paper-1bit", "cfx-2bit": "paper-2bit"}
@@ -45,37 +44,6 @@ class Steps:
     def read(self, site):
         taken = [x for step, x in self._trace.read(site) if self._chosen is None or step in self._chosen]
         yield from enumerate(x.half() for x in taken)
-
-
-class MadeUp:
-    """Eight blocks [1, 264, 256] whose changes correlate by ``memory`` from step to step, with Student-t tails.
-
-    ``freedom`` degrees of freedom (0: a Gaussian) for each element, scales that differ by token and, the more the larger
-    ``spread``, by channel; a change is ``change`` of the first tensor's norm.
-    """
-
-    def __init__(self, steps, memory, freedom, spread, change):
-        self.sites = {Site(0, 0, "made-up", layer, "k", "all_gather", 0): list(range(steps)) for layer in range(8)}
-        self._parameters = steps, memory, freedom, spread, change
-
-    def read(self, site):
-        steps, memory, freedom, spread, change = self._parameters
-        generator = torch.Generator().manual_seed(site.layer)
-
-        def noise(*shape):
-            return torch.randn(shape, generator=generator)
-
-        def step():
-            draw = noise(264, 256)
-            return draw / (noise(freedom, 264, 256).square().mean(dim=0).sqrt() if freedom else 1)
-
-        scale = torch.exp(spread * noise(1, 256)) * torch.exp(0.4 * noise(264, 1))
-        x = noise(1, 256) + noise(264, 256)
-        size, d = x.norm(), step() * scale
-        for index in range(steps):
-            yield index, x.unsqueeze(0).half()
-            d = memory * d + (1 - memory**2) ** 0.5 * step() * scale
-            x = x + change * size * d / d.norm()
 
 
 def compiled(preset, *shapes):

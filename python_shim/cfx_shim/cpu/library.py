@@ -5,6 +5,7 @@ code, like any shared object of the environment: it is read only from a folder t
 may write to.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -72,6 +73,17 @@ def forget():
     """Go on without kernels, as if ``load`` had not been called."""
     global _kernels
     _kernels = None
+
+
+@contextlib.contextmanager
+def set_aside():
+    """In here plain torch does the work, as if ``load`` had not been called."""
+    global _kernels
+    held, _kernels = _kernels, None
+    try:
+        yield
+    finally:
+        _kernels = held
 
 
 def _target_machine():

@@ -1,19 +1,8 @@
-"""CompactFusion's formulas once more, in NumPy and one block at a time, written without looking at the shim's code."""
+"""Payloads of the paper's codecs as we lay them out, for the values that ``cfx_bench.paper`` has from the formulas alone."""
 
 import numpy as np
 
-
-def scales(x):
-    """u [N], v [C] as sent (float16): v = mean of |x| over tokens, u = row mean of |x| / its mean."""
-    magnitude = np.abs(x)
-    rows = magnitude.mean(axis=1, dtype=np.float32)
-    v = magnitude.mean(axis=0, dtype=np.float32)
-    u = rows / rows.mean(dtype=np.float32)
-    return u.astype(np.float16), v.astype(np.float16)
-
-
-def scale(u, v):
-    return np.outer(u.astype(np.float32), v.astype(np.float32))
+from cfx_bench import paper
 
 
 def bit_rows(flags):
@@ -27,19 +16,15 @@ def bit_rows(flags):
 
 def binary(x):
     """(payload, decoded) of the 1-bit codec."""
-    u, v = scales(x)
-    payload = u.tobytes() + v.tobytes() + bit_rows(x >= 0)
-    return payload, np.where(x >= 0, 1, -1).astype(np.float32) * scale(u, v)
+    u, v = paper.scales(x)
+    return u.tobytes() + v.tobytes() + bit_rows(x >= 0), paper.binary(x)[0]
 
 
 def int2(x):
-    """(payload, decoded) of the 2-bit codec: levels 0.5 and 2.0 of the scale, split at the scale."""
-    u, v = scales(x)
-    s = scale(u, v)
-    high = np.abs(x) >= s
-    payload = u.tobytes() + v.tobytes() + bit_rows(x >= 0) + bit_rows(high)
-    level = np.where(high, np.float32(2.0), np.float32(0.5))
-    return payload, np.where(x >= 0, 1, -1).astype(np.float32) * (level * s)
+    """(payload, decoded) of the 2-bit codec."""
+    u, v = paper.scales(x)
+    high = np.abs(x) >= paper.scale(u, v)
+    return u.tobytes() + v.tobytes() + bit_rows(x >= 0) + bit_rows(high), paper.int2(x)[0]
 
 
 def exact_blocks():

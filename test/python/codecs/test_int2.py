@@ -4,6 +4,7 @@ import numpy as np
 import paper_model
 import torch
 
+from cfx_bench import paper
 from cfx_shim import codecs
 
 codec = codecs.load("int2")
@@ -28,7 +29,7 @@ def test_any_other_block_differs_by_the_rounding_of_a_scale_where_no_value_is_ne
         payload, decoded = coded(x)
         expected_payload, expected = paper_model.int2(x)
         assert len(payload) == len(expected_payload)
-        s = paper_model.scale(*paper_model.scales(x))
+        s = paper.scale(*paper.scales(x))
         clear = np.abs(np.abs(x) - s) > 2**-9 * s
         assert clear.mean() > 0.95
         np.testing.assert_allclose(decoded[clear], expected[clear], rtol=2**-9)
@@ -51,5 +52,5 @@ def test_a_written_out_example():
 def test_levels_are_half_and_double_the_scale():
     x = np.array([[1.0, 1.0, 1.0, 5.0]] * 2 + [[3.0, 3.0, 3.0, 3.0]] * 2, dtype=np.float32)
     _, decoded = coded(x)
-    s = paper_model.scale(*paper_model.scales(x))
+    s = paper.scale(*paper.scales(x))
     assert set(np.unique(decoded / s)) == {0.5, 2.0}

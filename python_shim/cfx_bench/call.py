@@ -1,0 +1,62 @@
+"""One collective call as a rank makes it, without the collective: the messages of the live path, written and read."""
+
+import torch
+
+from cfx_shim import coding, messages
+from cfx_shim._contract import SECTION_ALIGN
+from cfx_shim.coding import Section, aligned
+
+
+class Call:
+    """Our ``blocks``, each [1, N, C], in one message to all, and as many messages of ``peers`` ranks as we would get."""
+
+    def __init__(self, blocks, treatment, peers):
+        self.sections = [Section(role, x, treatment) for role, x in zip("qkvo", blocks)]
+        size = 0
+        for section in self.sections:
+            section.offset, size = size, size + aligned(section.bytes)
+        device = blocks[0].device
+        self.send = torch.zeros((1, size + SECTION_ALIGN), dtype=torch.uint8, device=device)
+        # a peer's message like ours; one alone is ours
+        self.receive = self.send if peers == 1 else torch.zeros((peers, self.send.shape[1]), dtype=torch.uint8, device=device)
+        self.sent = [_state(section, 1) for section in self.sections]
+        self.received = [_state(section, peers) for section in self.sections]
+
+    def start(self, blocks):
+        """Every base becomes ``blocks``, as after an exact keyframe."""
+        for section, x, *ends in zip(self.sections, blocks, self.sent, self.received):
+            for state in ends:
+                if state is not None:
+                    section.layout.start(state, x.expand(len(state), *x.shape[1:]), None)
+
+    def encode(self, blocks):
+        for section, x in zip(self.sections, blocks):
+            section.blocks = x
+        messages.write(self.sections, self.sent, self.send, None)
+
+    def deliver(self):
+        if self.receive is not self.send:
+            self.receive.copy_(self.send.expand_as(self.receive))
+
+    def decode(self):
+        """Per section a list of what was received, [N, C] each."""
+        return messages.read(self.sections, self.received, self.receive, None)
+
+    @property
+    def payload_bytes(self):
+        """Of the first section, its predictor's included."""
+        return self.sections[0].bytes
+
+    @property
+    def path(self):
+        """What does the work: "triton", "compiled" (the CPU's kernels) or "torch"."""
+        section, state = self.sections[0], self.sent[0]
+        if messages.kernel_kind(section, state) is not None:
+            return "triton"
+        return "torch" if coding.compiled_form(section, section.blocks, state) is None else "compiled"
+
+
+def _state(section, count):
+    if section.order == 0:
+        return None
+    return torch.zeros(section.layout.shape(count), dtype=section.layout.stored, device=section.blocks.device)
