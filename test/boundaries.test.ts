@@ -56,8 +56,8 @@ const EXTERNAL: { [module: string]: RegExp } = {
     /^(codecs\/|kernels(\/|$)|cpu\/launch|adapters\/|base_store|state|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
   numpy: /^(codecs\/|cpu\/|observe$)/,
   // what compiles the CPU's kernels, and what loads them; neither is needed to run
-  numba: /^cpu\/(arithmetic|build)$/,
-  llvmlite: /^cpu\/(arithmetic|build|library)$/,
+  numba: /^cpu\/(vectors|arithmetic|build)$/,
+  llvmlite: /^cpu\/(vectors|build|library)$/,
   triton: /^kernels\//,
   // what a diffusers pipeline brings along; needed only where a run is observed
   safetensors: /^observe$/,
@@ -76,7 +76,7 @@ const OFFLINE: { [folder: string]: string } = {
 /** Written from formulas alone, to compare with: shares no code with what it is compared with. */
 const INDEPENDENT = { cfx_bench: { paper: 'functools numpy' } };
 const STANDARD = new Set(
-  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math os platform queue re secrets socket stat statistics struct sys threading time traceback types typing uuid warnings weakref'.split(
+  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math operator os platform queue re secrets socket stat statistics struct sys threading time traceback types typing uuid warnings weakref'.split(
     ' ',
   ),
 );

@@ -2,7 +2,7 @@
 
 import torch
 
-from cfx_shim import coding, messages
+from cfx_shim import messages
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section, aligned
 
@@ -51,9 +51,8 @@ class Call:
     def path(self):
         """What does the work: "triton", "compiled" (the CPU's kernels) or "torch"."""
         section, state = self.sections[0], self.sent[0]
-        if messages.kernel_kind(section, state) is not None:
-            return "triton"
-        return "torch" if coding.compiled_form(section, section.blocks, state) is None else "compiled"
+        kind = messages.kernel_kind(section, state)
+        return "torch" if kind is None else kind[0]
 
 
 def _state(section, count):

@@ -1,4 +1,4 @@
-"""How one section of a message is written and read: raw, coded as it is, or coded against a base.
+"""How one section of a message is written and read in plain torch: raw, coded as it is, or coded against a base.
 
 A residual section keeps a state tensor: the base, and for order 2 its trend (see ``state`` and ``predictor``). Both ends
 move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
@@ -10,7 +10,6 @@ import torch
 
 from . import codecs, predictor, state as states
 from ._contract import SECTION_ALIGN
-from .cpu import launch
 from .plan import Treatment
 
 
@@ -95,11 +94,6 @@ def aligned(size):
     return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
-def compiled_form(section, blocks, state):
-    """What the CPU's compiled kernels need to know to code ``blocks``, or None where plain torch does it."""
-    return None if section.keyframe else launch.takes(section.treatment.codec, section.order, blocks, state)
-
-
 def encode(section, blocks, room, state):
     """Write ``blocks`` [B, N, C] into ``room`` [B, bytes] and move ``state``; returns 0-d bool: NaN or Inf was seen."""
     codec = section.codec
@@ -109,9 +103,6 @@ def encode(section, blocks, room, state):
             return torch.zeros((), dtype=torch.bool, device=blocks.device)
         _start(section, state, blocks)
         return ~torch.isfinite(blocks.sum(dtype=torch.float32))
-    form = compiled_form(section, blocks, state)
-    if form is not None:
-        return launch.encode(form, blocks, room, state, section.treatment.feedback)
     if state is None:
         return codec.encode(blocks.float(), room)
     payload = room[:, : section.payload_bytes]
@@ -149,9 +140,6 @@ def decode(section, room, state):
         used = section.layout.read(state)[0].to(section.blocks.dtype, copy=True) if late else None
         started = _start(section, state, values)
         return started if used is None else used
-    form = compiled_form(section, section.blocks, state)
-    if form is not None:
-        return launch.decode(form, section.blocks, room, state)
     decoded = codec.decode(room[:, : section.payload_bytes], section.tokens, section.channels)
     if state is None:
         return decoded.to(section.blocks.dtype)

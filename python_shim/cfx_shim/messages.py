@@ -7,8 +7,12 @@ import torch
 
 from . import codecs, coding, kernels
 from ._contract import SECTION_ALIGN
+from .cpu import launch as compiled
 from .kernels import formats
 from .state import GROUP as EIGHT_BIT_GROUP
+
+# what may code a section: Triton's kernels, the CPU's, and else plain torch
+TRITON, COMPILED = "triton", "compiled"
 
 
 def write(sections, states, send, own):
@@ -18,9 +22,9 @@ def write(sections, states, send, own):
     """
     _check_size(sections, send)
     together, alone = _split(sections, states)
-    for position, (codec, indices) in enumerate(together):
+    for position, (path, codec, indices) in enumerate(together):
         chosen = [sections[index] for index in indices]
-        _operators().encode(
+        _launches(path).encode(
             [section.blocks for section in chosen],
             _states(states, indices),
             send,
@@ -51,7 +55,7 @@ def read(sections, states, receive, own):
     _check_size(sections, receive)
     together, alone = _split(sections, states)
     values = {}
-    for codec, indices in together:
+    for path, codec, indices in together:
         chosen = [sections[index] for index in indices]
         first, moved = chosen[0], _states(states, indices)
         shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
@@ -60,7 +64,7 @@ def read(sections, states, receive, own):
         outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
         offsets = [section.offset for section in chosen]
         left_out = formats.NOBODY if own is None else own
-        _operators().decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
+        _launches(path).decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
         values.update(zip(indices, outs or [state[:, 0] for state in moved]))
     for index in alone:
         section, state = sections[index], states[index]
@@ -100,7 +104,7 @@ def _check_size(sections, messages):
 
 
 def _split(sections, states):
-    """[(codec, indices of sections that one launch codes)], and the indices of the others."""
+    """[(path, codec, indices of sections that one launch codes)], and the indices of the others."""
     together, alone = {}, []
     for index, (section, state) in enumerate(zip(sections, states)):
         kind = kernel_kind(section, state)
@@ -109,7 +113,7 @@ def _split(sections, states):
         else:
             together.setdefault(kind, []).append(index)
     launches = [
-        (kind[0], indices[start : start + formats.MOST_SECTIONS])
+        (*kind[:2], indices[start : start + formats.MOST_SECTIONS])
         for kind, indices in together.items()
         for start in range(0, len(indices), formats.MOST_SECTIONS)
     ]
@@ -117,26 +121,32 @@ def _split(sections, states):
 
 
 def kernel_kind(section, state):
-    """What sections of one launch have in common, or None where no kernel codes the section."""
+    """What sections of one launch have in common, its path first, or None where no kernel codes the section."""
     blocks = section.blocks
-    if section.keyframe or section.codec is None or not kernels.available(blocks.device):
+    if section.keyframe or section.codec is None or blocks.stride(2) != 1:
         return None
-    codec, order = section.treatment.codec, section.order
-    form = formats.of(codec)
-    if form is None or blocks.stride(2) != 1:
-        return None
-    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
+    codec, order, feedback = section.treatment.codec, section.order, section.treatment.feedback
     in_eight_bits = state is not None and not state.is_floating_point()
-    if in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP:
-        return None
+    if kernels.available(blocks.device):
+        path = TRITON if _triton_takes(section, in_eight_bits) else None
+    else:
+        path = COMPILED if not in_eight_bits and compiled.takes(codec, order, blocks) else None
+    return None if path is None else (path, codec, order, feedback, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride())
+
+
+def _triton_takes(section, in_eight_bits):
+    form = formats.of(section.treatment.codec)
+    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
+    if form is None or (in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP):
+        return False
     # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
-    if order == 2 and (form.half_scales or not section.treatment.feedback):
-        return None
-    return codec, order, section.treatment.feedback, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
+    return section.order < 2 or (section.treatment.feedback and not form.half_scales)
 
 
-def _operators():
-    """Imported with Triton, which not every application has."""
+def _launches(path):
+    """What codes alike sections together. Triton's is imported with Triton, which not every application has."""
+    if path == COMPILED:
+        return compiled
     from .kernels import ops
 
     return ops

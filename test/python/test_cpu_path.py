@@ -7,7 +7,8 @@ import threading
 import pytest
 import torch
 
-from cfx_shim import coding
+from cfx_shim import coding, messages
+from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
@@ -37,22 +38,32 @@ def section_of(blocks, codec, order, feedback=True):
     return Section("k", blocks, Treatment(codec, order, feedback))
 
 
-def run(steps, codec, order, feedback=True):
-    """Every payload, state and flag of a sender and a receiver over ``steps``, a list of blocks [B, N, C]."""
+def run(steps, codec, order, feedback=True, sections=1):
+    """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
+
+    Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled.
+    """
     seen = []
     shape, dtype = steps[0].shape, steps[0].dtype
-    sender, receiver = ((torch.zeros((shape[0], order, *shape[1:]), dtype=dtype) if order else None) for _ in "sr")
+    own = 0 if shape[0] > 1 else None
+    count = shape[0] - (own is not None)
+    kept = [
+        [torch.zeros((count, order, *shape[1:]), dtype=dtype) if order else None for _ in range(sections)] for _ in "sr"
+    ]
     for blocks in steps:
-        section = section_of(blocks, codec, order, feedback)
-        # a section lies in a message: its rows are apart, and begin anywhere
-        message = torch.full((shape[0], section.bytes + 37), 0xAB, dtype=torch.uint8)
-        room = message[:, 5 : 5 + section.bytes]
-        flag = coding.encode(section, blocks, room, sender)
-        values = coding.decode(section, room, receiver)
-        seen += [message.clone(), torch.as_tensor(flag), values.clone()]
-        seen += [] if sender is None else [sender.clone(), receiver.clone()]
+        alike = [section_of(blocks if index == 0 else blocks * 0.5**index, codec, order, feedback) for index in range(sections)]
+        size = 0
+        for section in alike:
+            section.offset = size
+            size += coding.aligned(section.bytes)
+        # messages lie in a buffer of more than one step's: rows are apart
+        message = torch.full((shape[0], size + SECTION_ALIGN + 48), 0xAB, dtype=torch.uint8)[:, : size + SECTION_ALIGN]
+        messages.write(alike, kept[0], message, own)
+        values = messages.read(alike, kept[1], message, own)
+        seen += [message.clone(), torch.stack([torch.stack(each) for each in values])]
+        seen += [state.clone() for state in (*kept[0], *kept[1]) if state is not None]
         if order and feedback:
-            assert torch.equal(bits_of(sender), bits_of(receiver))
+            assert all(torch.equal(bits_of(sender), bits_of(receiver)) for sender, receiver in zip(*kept))
     return seen
 
 
@@ -60,19 +71,15 @@ def bits_of(tensor):
     return tensor.contiguous().view(torch.uint8)
 
 
-def compare(steps, codec, order, feedback=True):
-    assert launch.takes(codec, order, steps[0], None if order == 0 else states_of(steps[0], order)) is not None
-    compiled = run(steps, codec, order, feedback)
+def compare(steps, codec, order, feedback=True, sections=1):
+    assert launch.takes(codec, order, steps[0])
+    compiled = run(steps, codec, order, feedback, sections)
     with library.set_aside():
-        plain = run(steps, codec, order, feedback)
+        plain = run(steps, codec, order, feedback, sections)
     assert len(compiled) == len(plain)
     for index, (left, right) in enumerate(zip(compiled, plain)):
         assert left.dtype == right.dtype and left.shape == right.shape
-        assert torch.equal(bits_of(left), bits_of(right)), f"item {index} of {codec}, order {order}"
-
-
-def states_of(blocks, order):
-    return torch.zeros((blocks.shape[0], order, *blocks.shape[1:]), dtype=blocks.dtype)
+        assert torch.equal(bits_of(left), bits_of(right)), f"item {index} of {codec}, order {order}, {list(steps[0].shape)}"
 
 
 def orders(codec):
@@ -117,9 +124,21 @@ def test_a_non_finite_input_is_flagged_and_leaves_the_same_state(kernels, value)
         broken = x.clone()
         broken[0, 66, 17] = value
         compare([x, broken, x], codec, order)
-        flags = run([x, broken, x], codec, order)
-        size = 3 if order == 0 else 5
-        assert [bool(flag) for flag in flags[1::size]] == [False, True, False]
+        sent = run([x, broken, x], codec, order)[:: 2 if order == 0 else 4]
+        assert [message[0, -SECTION_ALIGN].item() for message in sent] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("codec, order", CASES)
+def test_alike_sections_go_together(kernels, codec, order, monkeypatch):
+    calls = []
+    for name in ("encode", "decode"):
+        kept = getattr(launch, name)
+        monkeypatch.setattr(launch, name, lambda *given, kept=kept, name=name: (calls.append(name), kept(*given)))
+    for dtype in (torch.float32, torch.bfloat16):
+        calls.clear()
+        compare([noise((3, 35, 48), seed).to(dtype) for seed in range(3)], codec, order, sections=3)
+        # q, k and v of a layer: one call for all of them, to all peers
+        assert calls == ["encode", "decode"] * 3
 
 
 @pytest.mark.parametrize("codec, order", [case for case in CASES if case[1]])
@@ -131,6 +150,7 @@ def test_strided_blocks_are_read_right(kernels):
     whole = [noise((2, 40, 3, 24), seed) for seed in range(3)]
     for codec, order in CASES:
         compare([each[:, :, 1] for each in whole], codec, order)
+        # channels that are not side by side go the plain way
         compare([each[:, :, 1].transpose(1, 2) for each in whole], codec, order)
 
 
@@ -177,11 +197,18 @@ def test_a_forked_process_works_with_threads_of_its_own(kernels, monkeypatch):
 
 def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
     x = noise((1, 8, 16), 0)
-    assert launch.takes("int8", 1, x, states_of(x, 1)) is None
-    assert launch.takes("binary", 2, x, states_of(x, 2)) is None
-    assert launch.takes("binary", 1, x.double(), states_of(x.double(), 1)) is None
-    assert launch.takes("binary", 1, x, states_of(x, 1).half()) is None
-    assert launch.takes("binary", 1, x, states_of(x, 1)) is not None
+
+    def path(codec, order, blocks, state):
+        kind = messages.kernel_kind(section_of(blocks, codec, order), state)
+        return kind and kind[0]
+
+    state = torch.zeros(1, 1, 8, 16)
+    assert path("binary", 1, x, state) == messages.COMPILED
+    assert path("int8", 1, x, state) is None
+    assert path("binary", 2, x, torch.zeros(1, 2, 8, 16)) is None
+    assert path("binary", 1, x.double(), state.double()) is None
+    assert path("binary", 1, x, torch.zeros((1, 8 * 17), dtype=torch.int8)) is None
+    assert path("binary", 1, x.transpose(1, 2), torch.zeros(1, 1, 16, 8)) is None
 
 
 def test_a_folder_that_others_may_write_to_is_refused(kernels, tmp_path, monkeypatch):

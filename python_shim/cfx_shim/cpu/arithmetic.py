@@ -1,171 +1,236 @@
-"""What the CPU kernels are made of: rows of any dtype in and out of float32, exact sums, scales in 8 and 16 bits.
+"""What the CPU kernels are made of: rows of any stored type in and out of float32, exact sums, scales in 8 and 16 bits.
 
-Compiled by ``build``; nothing here runs as Python. Every function gives the bits that plain torch gives: IEEE single
-operations, nothing fused or reassociated. Rows are float32 scratch; an address is an int64. ``kind`` is a dtype:
-0 float32, 1 float16, 2 bfloat16, of which the latter two are handled as integers, because LLVM's own conversions
-become library calls on CPUs without them.
+Compiled by ``build``; nothing here runs as Python. Every function gives the bits that plain torch gives. Rows are
+addresses of float32 in whole vectors of 16, zero behind the last number; what is stored elsewhere is widened into them.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-# no fused multiply-add and no reordering of sums: both would part the two ends' bases
-inlined = njit(error_model="numpy", fastmath=False)
+from .vectors import (
+    LANES,
+    above,
+    all_floats,
+    all_ints,
+    as_floats,
+    at_least,
+    below,
+    bits_of,
+    byte_at,
+    bytes_at,
+    copy_bytes,
+    either,
+    either_int,
+    equal,
+    floats_at,
+    put_byte,
+    put_floats,
+    put_shorts,
+    shorts_at,
+    sum_of,
+    value_of,
+)
 
+inlined = njit(error_model="numpy", fastmath=False, forceinline=True)
 
-def _pointer(item):
-    @intrinsic
-    def at(typing_context, address):
-        def cast(context, builder, signature, arguments):
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(item)(types.int64), cast
-
-    return at
-
-
-floats_at, words_at = _pointer(types.float32), _pointer(types.uint64)
-halves_at, bytes_at = _pointer(types.uint16), _pointer(types.uint8)
-
-
-def _bits_of(source, target, llvm_type):
-    @intrinsic
-    def reinterpret(typing_context, value):
-        def cast(context, builder, signature, arguments):
-            return builder.bitcast(arguments[0], llvm_type)
-
-        return target(source), cast
-
-    return reinterpret
-
-
-as_int = _bits_of(types.float32, types.int32, ir.IntType(32))
-as_float = _bits_of(types.int32, types.float32, ir.FloatType())
-as_double = _bits_of(types.int64, types.float64, ir.DoubleType())
+# what a number is stored as; the last two are a scale of ``_log_scales`` and a predictor's beta
+FLOAT32, FLOAT16, BFLOAT16, SMALL_FLOAT, BETA = 0, 1, 2, 3, 4
+_BYTES = (4, 2, 2, 1, 1)
+# a predictor's steps
+_STEP = 1 / 64
 
 
 @inlined
-def half_value(half):
-    """float32 of a float16's bits (int32)."""
-    shifted = np.int32((half & np.int32(0x7FFF)) << np.int32(13))
-    finite = as_int(as_float(shifted) * np.float32(2.0**112))
-    magnitude = np.int32(shifted | np.int32(0x7F800000)) if shifted >= np.int32(0x0F800000) else finite
-    return as_float(np.int32(magnitude | ((half & np.int32(0x8000)) << np.int32(16))))
+def rounded_up(count):
+    """To whole vectors."""
+    return (count + (LANES - 1)) // LANES * LANES
 
 
 @inlined
-def half_bits(value):
-    """float16's bits (int32) of a float32, rounded to the nearest even."""
-    bits = as_int(value)
-    magnitude = np.int32(bits & np.int32(0x7FFFFFFF))
-    sign = np.int32((bits >> np.int32(16)) & np.int32(0x8000))
-    odd = np.int32((magnitude >> np.int32(13)) & np.int32(1))
-    normal = np.int32(((magnitude + np.int32(0xFFF) + odd) >> np.int32(13)) - np.int32(112 << 10))
-    normal = normal if normal < np.int32(0x7C00) else np.int32(0x7C00)
+def magnitude(values):
+    return value_of(bits_of(values) & all_ints(0x7FFFFFFF))
+
+
+# vectors
+
+
+@inlined
+def half_value(halves):
+    """Floats of float16's bits. Integers, because LLVM's own conversions become library calls on CPUs without them."""
+    shifted = (halves & all_ints(0x7FFF)) << all_ints(13)
+    finite = bits_of(value_of(shifted) * all_floats(2.0**112))
+    size = either_int(at_least(shifted, all_ints(0x0F800000)), shifted | all_ints(0x7F800000), finite)
+    return value_of(size | ((halves & all_ints(0x8000)) << all_ints(16)))
+
+
+@inlined
+def half_bits(values):
+    """float16's bits of Floats, rounded to the nearest even."""
+    bits = bits_of(values)
+    size = bits & all_ints(0x7FFFFFFF)
+    sign = (bits >> all_ints(16)) & all_ints(0x8000)
+    odd = (size >> all_ints(13)) & all_ints(1)
+    normal = ((size + all_ints(0xFFF) + odd) >> all_ints(13)) - all_ints(112 << 10)
+    normal = either_int(below(normal, all_ints(0x7C00)), normal, all_ints(0x7C00))
     # below 2^-14 a float16 counts in steps of 2^-24, which are the last place of float32 numbers around 0.5
-    small = np.int32(as_int(as_float(magnitude) + np.float32(0.5)) - np.int32(0x3F000000))
-    not_a_number = np.int32(np.int32(0x7E00) | ((magnitude >> np.int32(13)) & np.int32(0x3FF)))
-    rounded = normal if magnitude >= np.int32(0x38800000) else small
-    return np.int32((not_a_number if magnitude > np.int32(0x7F800000) else rounded) | sign)
+    small = bits_of(value_of(size) + all_floats(0.5)) - all_ints(0x3F000000)
+    rounded = either_int(at_least(size, all_ints(0x38800000)), normal, small)
+    not_a_number = all_ints(0x7E00) | ((size >> all_ints(13)) & all_ints(0x3FF))
+    return either_int(above(size, all_ints(0x7F800000)), not_a_number, rounded) | sign
 
 
 @inlined
-def row_at(address, kind, count, scratch):
-    """A row of ``count`` numbers as float32: in place, or a 16-bit one widened into ``scratch``."""
-    if kind == 0:
+def _bfloat_bits(values):
+    bits = bits_of(values)
+    rounded = (bits + all_ints(0x7FFF) + ((bits >> all_ints(16)) & all_ints(1))) >> all_ints(16)
+    return either_int(equal(values, values), rounded, all_ints(0x7FC0))
+
+
+@inlined
+def half_scale(scales):
+    """float16's bits of what ``_scales`` stores of scales >= 0."""
+    scales = either(equal(scales, scales), scales, all_floats(0.0))
+    return half_bits(either(below(scales, all_floats(65504.0)), scales, all_floats(65504.0)))
+
+
+@inlined
+def small_float(scales, bias):
+    """``_log_scales``' codes of scales >= 0."""
+    bits = bits_of(either(equal(scales, scales), scales, all_floats(0.0)))
+    rounded = (bits + all_ints((1 << 19) - 1) + ((bits >> all_ints(20)) & all_ints(1))) >> all_ints(20)
+    codes = rounded - all_ints((127 - bias) * 8)
+    codes = either_int(above(codes, all_ints(0)), codes, all_ints(0))
+    return either_int(below(codes, all_ints(255)), codes, all_ints(255))
+
+
+@inlined
+def small_float_value(codes, bias):
+    values = value_of((codes + all_ints((127 - bias) * 8)) << all_ints(20))
+    return either(above(codes, all_ints(0)), values, all_floats(0.0))
+
+
+@inlined
+def beta_code(betas):
+    """The stored bytes of a predictor's betas, NaN's among them."""
+    steps = betas * all_floats(1 / _STEP)
+    steps = either(equal(steps, steps), steps, all_floats(0.0))
+    steps = either(above(steps, all_floats(-128.0)), steps, all_floats(-128.0))
+    steps = either(below(steps, all_floats(127.0)), steps, all_floats(127.0))
+    # 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
+    return bits_of(steps + all_floats(12582912.0)) & all_ints(0xFF)
+
+
+@inlined
+def beta_value(codes):
+    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80))) * all_floats(_STEP)
+
+
+# rows
+
+
+@inlined
+def _widened(address, kind, bias):
+    if kind == FLOAT32:
         return floats_at(address)
-    halves = halves_at(address)
-    if kind == 1:
-        for c in range(count):
-            scratch[c] = half_value(np.int32(halves[c]))
+    if kind == FLOAT16:
+        return half_value(shorts_at(address))
+    if kind == BFLOAT16:
+        return value_of(shorts_at(address) << all_ints(16))
+    if kind == SMALL_FLOAT:
+        return small_float_value(bytes_at(address), bias)
+    return beta_value(bytes_at(address))
+
+
+@inlined
+def _put_narrowed(address, values, kind, saturate):
+    if kind == FLOAT32:
+        put_floats(address, values)
+    elif kind == FLOAT16:
+        if saturate:
+            values = either(above(values, all_floats(65504.0)), all_floats(65504.0), values)
+            values = either(below(values, all_floats(-65504.0)), all_floats(-65504.0), values)
+        put_shorts(address, half_bits(values))
     else:
-        for c in range(count):
-            scratch[c] = as_float(np.int32(np.int32(halves[c]) << np.int32(16)))
-    return scratch
+        put_shorts(address, _bfloat_bits(values))
 
 
 @inlined
-def put_back(row, address, kind, count, saturate):
-    """Round a row of ``row_at`` that has changed into its place; float16 may saturate."""
-    halves = halves_at(address)
-    if kind == 1:
-        largest = np.float32(65504.0) if saturate else np.float32(np.inf)
-        for c in range(count):
-            value = row[c]
-            value = largest if value > largest else value
-            value = -largest if value < -largest else value
-            halves[c] = np.uint16(half_bits(value))
-    elif kind == 2:
-        for c in range(count):
-            bits = as_int(row[c])
-            odd = np.int32((bits >> np.int32(16)) & np.int32(1))
-            rounded = np.int32((bits + np.int32(0x7FFF) + odd) >> np.int32(16))
-            halves[c] = np.uint16(rounded if row[c] == row[c] else np.int32(0x7FC0))
+def clear(row, count):
+    """Zeros in place of ``count`` float32, in whole vectors."""
+    for c in range(0, count, LANES):
+        put_floats(row + 4 * c, all_floats(0.0))
 
 
-@inlined
-def copy_row(source, target, count):
-    """``count`` bytes from one address to another."""
-    read, written = bytes_at(source), bytes_at(target)
-    for index in range(count):
-        written[index] = read[index]
+def _read_row(row, address, kind, bias, count, rest):
+    """``row`` becomes the ``count`` numbers stored at ``address``. ``rest``: 64 bytes of scratch."""
+    item = 4 if kind == FLOAT32 else 2 if kind <= BFLOAT16 else 1
+    whole = count // LANES * LANES
+    for c in range(0, whole, LANES):
+        put_floats(row + 4 * c, _widened(address + item * c, kind, bias))
+    if whole < count:
+        clear(rest, LANES)
+        copy_bytes(address + item * whole, rest, item * (count - whole))
+        put_floats(row + 4 * whole, _widened(rest, kind, bias))
+
+
+def _write_row(row, address, kind, saturate, count, rest):
+    """The first ``count`` numbers of ``row`` rounded into their place; float16 may saturate."""
+    item = 4 if kind == FLOAT32 else 2
+    whole = count // LANES * LANES
+    for c in range(0, whole, LANES):
+        _put_narrowed(address + item * c, floats_at(row + 4 * c), kind, saturate)
+    if whole < count:
+        _put_narrowed(rest, floats_at(row + 4 * whole), kind, saturate)
+        copy_bytes(rest, address + item * whole, item * (count - whole))
+
+
+# of one piece of code each, however often they are called
+called = njit(error_model="numpy", fastmath=False)
+read_row, write_row = called(_read_row), called(_write_row)
+
+
+# sums
 
 
 @inlined
 def grid_shift(count):
     """max(2, ceil(log2(count))), of ``_sums.over_channels``."""
-    shift = np.int32(2)
+    shift = 2
     while (count - 1) >> shift > 0:
-        shift += np.int32(1)
+        shift += 1
     return shift
 
 
 @inlined
-def sum_on_grid(row, first, last, largest, shift):
-    """``_sums.over_channels`` of |row[first:last]|, counted in whole steps of its grid; ``largest``: its bits' maximum."""
-    exponent = np.int32((largest >> np.int32(23)) + shift)
-    if exponent >= 255:
-        return np.float32(np.nan)
-    rounder_bits = np.int32((exponent << np.int32(23)) | np.int32(1 << 22))
-    rounder = as_float(rounder_bits)
-    steps = np.int32(0)
-    for c in range(first, last):
-        steps = np.int32(steps + (as_int(abs(row[c]) + rounder) - rounder_bits))
-    # a step is the rounder's last place; the sum has no more bits than a float32
-    return np.float32(np.float64(steps) * as_double(np.int64(exponent + 1023 - 150) << np.int64(52)))
+def rounder_of(largest, shift):
+    """What rounds magnitudes to the grid of their sum, as bits; ``largest``: their bits' maximum, a vector of them."""
+    return (((largest >> all_ints(23)) + all_ints(shift)) << all_ints(23)) | all_ints(1 << 22)
 
 
 @inlined
-def sum_of_scales(row, first, last):
-    """The same of a row of which nothing is known yet."""
-    largest = np.int32(0)
-    for c in range(first, last):
-        bits = np.int32(as_int(row[c]) & np.int32(0x7FFFFFFF))
-        largest = bits if bits > largest else largest
-    return sum_on_grid(row, first, last, largest, grid_shift(last - first))
+def sum_on_grid(row, first, last, rounder):
+    """|row[first:last]| in whole steps of the grid of ``rounder``, an int32."""
+    bits, steps = all_ints(rounder), all_ints(0)
+    adding = value_of(bits)
+    for c in range(first, last, LANES):
+        steps = steps + (bits_of(magnitude(floats_at(row + 4 * c)) + adding) - bits)
+    return sum_of(steps)
 
 
 @inlined
-def half_scale(scale):
-    """float16's bits (int32) of what ``_scales`` stores of a scale >= 0."""
-    scale = scale if scale == scale else np.float32(0.0)
-    return half_bits(scale if scale < np.float32(65504.0) else np.float32(65504.0))
+def value_of_steps(steps, largest, shift):
+    """``_sums.over_channels`` of rows of which these are the steps: NaN where one is NaN or Inf or the sum may pass float32."""
+    exponent = (largest >> all_ints(23)) + all_ints(shift)
+    # a step is the rounder's last place, 2^(exponent - 150); the sum has no more bits than a float32, so this is exact
+    usual, tiny = (exponent - all_ints(23)) << all_ints(23), all_ints(1) << (exponent - all_ints(1))
+    step = value_of(either_int(at_least(exponent, all_ints(24)), usual, tiny))
+    return either(below(exponent, all_ints(255)), as_floats(steps) * step, all_floats(np.nan))
 
 
 @inlined
-def small_float(scale, bias):
-    """``_log_scales``' code (int32) of a scale >= 0."""
-    bits = as_int(scale if scale == scale else np.float32(0.0))
-    odd = np.int32((bits >> np.int32(20)) & np.int32(1))
-    code = np.int32(((bits + np.int32((1 << 19) - 1) + odd) >> np.int32(20)) - (np.int32(127) - bias) * np.int32(8))
-    code = code if code > np.int32(0) else np.int32(0)
-    return code if code < np.int32(255) else np.int32(255)
-
-
-@inlined
-def small_float_value(code, bias):
-    """float32 of such a code (int32)."""
-    value = as_float(np.int32((code + (np.int32(127) - bias) * np.int32(8)) << np.int32(20)))
-    return value if code > np.int32(0) else np.float32(0.0)
+def largest_bits(row, first, last):
+    largest = all_ints(0)
+    for c in range(first, last, LANES):
+        bits = bits_of(magnitude(floats_at(row + 4 * c)))
+        largest = either_int(above(bits, largest), bits, largest)
+    return largest

@@ -7,16 +7,14 @@ drops the wrapper that would call into numba and Python: loading it takes neithe
 from llvmlite import binding
 from numba import cfunc, types
 
-from . import rows, statistics
-
-_TYPES = {"whole": types.int64, "single": types.float32, "code": types.int32, "none": types.void}
+from . import decode, encode, statistics
 
 
-def compiled(machine, signatures):
-    """The object file, as bytes, of the kernels of ``library.SIGNATURES``. Takes seconds."""
+def compiled(machine, kernels, arguments):
+    """The object file, as bytes, of the named kernels, which take so many whole numbers and give one. Takes seconds."""
     whole = None
-    for name, (result, arguments) in signatures.items():
-        code = _code_of(name, _TYPES[result](*(_TYPES[each] for each in arguments)))
+    for name in kernels:
+        code = _code_of(name, types.int64(*[types.int64] * arguments))
         if whole is None:
             whole = code
         else:
@@ -29,7 +27,7 @@ def compiled(machine, signatures):
 
 def _code_of(name, signature):
     """The kernel's module in LLVM's terms; nothing but the kernel, under its own name, is visible outside it."""
-    function = getattr(statistics, name, None) or getattr(rows, name)
+    function = next(getattr(file, name) for file in (statistics, encode, decode) if hasattr(file, name))
     code = binding.parse_assembly(cfunc(signature, error_model="numpy")(function).inspect_llvm())
     for each in code.functions:
         if each.is_declaration:

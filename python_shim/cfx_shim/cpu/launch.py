@@ -1,7 +1,7 @@
-"""From tensors to kernels: addresses, scratch, and the work split over as many threads as torch uses.
+"""From sections to kernels: addresses, scratch, and the work split over as many threads as torch uses.
 
-What a thread gets never shows in a result. Kernels run without Python's lock; threads are started at the first block
-large enough to need them, and again after a fork.
+Alike sections of a message go together, all blocks of each. What a thread gets never shows in a result. Kernels run
+without Python's lock; threads are started at the first message large enough to need them, and again after a fork.
 """
 
 import ctypes
@@ -14,140 +14,151 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from .._contract import SECTION_ALIGN
 from ..codecs import _log_scales
 from ..kernels import formats
-from . import library
+from . import library, shared
 
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-# elements from which another thread pays, and channels of a strip of the statistics, whose lanes should stay in cache
-_LEAST_ELEMENTS, _STRIP = 1 << 17, 256
+# elements from which another thread pays; numbers that a batch of rows, and the sums of a strip of channels, may be
+_LEAST_ELEMENTS, _BATCH, _SUMS = 1 << 17, 1 << 13, 1 << 13
+_STRIP, _SUM_LANES, _VECTOR = 512, 64, 16
 
-# 0-d tensors, which nobody changes
-_SEEN = (torch.tensor(False), torch.tensor(True))
 _own = threading.local()
 _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def takes(codec, order, blocks, state):
-    """The codec's Format if the kernels are loaded and can code ``blocks`` [B, N, C] against ``state``, else None.
+def takes(codec, order, blocks):
+    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state.
 
-    ``state`` [B, order, N, C] in the blocks' dtype; None with order 0. Scales from |x| take a pass of their own behind a
-    prediction, which no kernel makes.
+    Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
     """
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
-        return None
-    form = _format_of(codec)
-    if form is None or (order == 2 and form.half_scales):
-        return None
-    if order == 0:
-        return form
-    fits = state.dtype == blocks.dtype and state.shape[1:] == (order, *blocks.shape[1:]) and state.is_contiguous()
-    return form if fits else None
+        return False
+    form = formats.of(codec)
+    return form is not None and not (order == 2 and form.half_scales)
 
 
-_format_of = functools.cache(formats.of)
+def encode(xs, states, message, offsets, own, codec, order, feedback, first):
+    """See ``kernels.launch.encode``. Any channels that are side by side."""
+    kernels, x = library.kernels(), xs[0]
+    peers, tokens, channels = x.shape
+    blocks = peers - (own < peers)
+    common, strips, scratch = _common(
+        codec, order, feedback, x.dtype, blocks, own, tokens, channels, x.stride(0), x.stride(1), message.stride(0)
+    )
+    sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
+    workers = _workers(count * tokens * channels)
+    _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
+    seen = _run(kernels["encode_kernel"], common, sections, count * tokens, workers, scratch)
+    if seen or first:
+        flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
+        for peer in range(peers):
+            ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
 
 
-def encode(form, blocks, room, state, feedback):
-    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes], move ``state``; returns a 0-d bool tensor: NaN or Inf was seen."""
-    kernels = library.kernels()
-    count, tokens, channels = blocks.shape
-    if blocks.stride(2) != 1 and channels > 1:
-        blocks = blocks.contiguous()
-    kind, item = _KINDS[blocks.dtype], blocks.element_size()
-    order = 0 if state is None else state.shape[1]
-    step, half = blocks.stride(1), int(form.half_scales)
-    scales_at = 2 * tokens
-    betas_at = scales_at + (2 * channels if half else channels) + form.bits * tokens * ((channels + 7) // 8)
-    levels, thresholds = _table(_levels(form)), _table(form.thresholds or (math.nan,))
-    mean = _log_scales.MEAN_MAGNITUDE
-    group = form.group_channels(channels)
-    seen = False
-    for block in range(count):
-        x = blocks.data_ptr() + block * blocks.stride(0) * item
-        payload = room.data_ptr() + block * room.stride(0)
-        base, trend = _state_addresses(state, block, item)
-
-        def statistics(first, last):
-            for start in range(first, last, _STRIP):
-                stop = min(last, start + _STRIP)
-                scratch = _scratch(96 * _STRIP)
-                kernels["statistics_kernel"](
-                    *_NO_RESULT, x, step, kind, item, base, trend, order, tokens, channels, start, stop, half,
-                    _log_scales.V_BIAS, mean, payload + scales_at, payload + betas_at, scratch,
-                )  # fmt: skip
-
-        def rows(first, last):
-            result = ctypes.c_int64()
-            kernels["encode_kernel"](
-                ctypes.addressof(result), None, x, step, kind, item, base, trend, order, int(feedback), form.gain,
-                tokens, channels, first, last, group, half, form.bits, _log_scales.V_BIAS, _log_scales.U_BIAS,
-                levels, thresholds, payload, _scratch(32 * (channels + 64)),
-            )  # fmt: skip
-            return result.value != 0
-
-        workers = _workers(tokens * channels)
-        _split(statistics, channels, workers, 64)
-        seen |= any(_split(rows, tokens, workers, 1))
-    return _SEEN[seen]
-
-
-def decode(form, like, room, state):
-    """Values [B, N, C] in the dtype of ``like`` [.., N, C] from ``room`` [B, bytes]; moves ``state`` where there is one."""
+def decode(outs, states, message, offsets, own, codec, order, tokens, channels):
+    """See ``kernels.launch.decode``."""
+    targets, peers = states or outs, message.shape[0]
+    blocks = peers - (own < peers)
+    common, _, scratch = _common(
+        codec, order, True, targets[0].dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
+    )
+    sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
     kernel = library.kernels()["decode_kernel"]
-    tokens, channels = like.shape[1:]
-    target = torch.empty((room.shape[0], tokens, channels), dtype=like.dtype) if state is None else state
-    kind, item = _KINDS[target.dtype], target.element_size()
-    order = 0 if state is None else state.shape[1]
-    levels, group = _table(_levels(form)), form.group_channels(channels)
-    for block in range(room.shape[0]):
-        payload = room.data_ptr() + block * room.stride(0)
-        base, trend = _state_addresses(target, block, item)
-
-        def rows(first, last):
-            kernel(
-                *_NO_RESULT, kind, item, base, trend, order, form.gain, tokens, channels, first, last, group,
-                int(form.half_scales), form.bits, _log_scales.V_BIAS, _log_scales.U_BIAS, levels, payload,
-                _scratch(32 * (channels + 64)),
-            )  # fmt: skip
-
-        _split(rows, tokens, _workers(tokens * channels), 1)
-    return target if state is None else state[:, 0]
-
-
-_unused = ctypes.c_int64()
-_NO_RESULT = (ctypes.addressof(_unused), None)
-
-
-def _state_addresses(state, block, item):
-    if state is None:
-        return 0, 0
-    base = state.data_ptr() + block * state.stride(0) * item
-    return base, base + (state.stride(1) * item if state.dim() == 4 and state.shape[1] == 2 else 0)
-
-
-def _levels(form):
-    """Two at least, for kernels treat one bit as two of which the second level is never reached."""
-    return form.levels if form.bits > 1 else form.levels * 2
+    _run(kernel, common, sections, count * tokens, _workers(count * tokens * channels), scratch)
 
 
 @functools.cache
-def _array(values):
-    return np.array(values, dtype=np.float32)
+def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
+    """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
+    form, item = formats.of(codec), dtype.itemsize
+    middle = min(channels, form.group_channels(channels))
+    sums = 3 if order == 2 else 1
+    strip = min(_STRIP, channels)
+    lanes = _SUM_LANES
+    while lanes > 8 and lanes * strip * sums > _SUMS:
+        lanes //= 2
+    width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
+    batch = max(1, min(_VECTOR, _BATCH // width))
+    numbers = {
+        shared.KIND: _KINDS[dtype],
+        shared.ITEM_BYTES: item,
+        shared.ORDER: order,
+        shared.FEEDBACK: feedback,
+        shared.TOKENS: tokens,
+        shared.CHANNELS: channels,
+        shared.MIDDLE: middle,
+        shared.HALF_SCALES: form.half_scales,
+        shared.BITS: form.bits,
+        shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
+        shared.V_BIAS: _log_scales.V_BIAS,
+        shared.U_BIAS: _log_scales.U_BIAS,
+        shared.BLOCKS: blocks,
+        shared.OWN: own,
+        shared.X_BLOCK_STEP: x_block_step * item,
+        shared.X_TOKEN_STEP: x_token_step * item,
+        shared.STATE_BLOCK_STEP: max(1, order) * tokens * channels * item,
+        shared.TREND_AT: tokens * channels * item,
+        shared.MESSAGE_STEP: message_step,
+        shared.STRIP: strip,
+        shared.LANES: lanes,
+        shared.BATCH: batch,
+    }
+    singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
+    singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
+    singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
+    memory = np.zeros(shared.COMMON_BYTES // 8, dtype=np.int64)
+    for place, number in numbers.items():
+        memory[place // 8] = number
+    for place, single in singles.items():
+        memory.view(np.float32)[place // 4] = single
+    strip = -(-strip // _VECTOR) * _VECTOR
+    groups = _SUM_LANES // lanes
+    of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
+    of_rows = 448 + 4 * width * (4 + 3 * batch)
+    return _Kept(memory), -(-channels // numbers[shared.STRIP]), max(of_statistics, of_rows)
 
 
-@functools.cache
-def _table(values):
-    """Address of ``values`` as float32, for good."""
-    return _array(values).ctypes.data
+class _Kept:
+    """Memory whose address a kernel is given."""
+
+    def __init__(self, memory):
+        self._memory = memory
+        self.address = memory.ctypes.data
 
 
-def _scratch(size):
-    """Address of at least ``size`` bytes of this thread's, on a cache line."""
+def _sections(xs, states, message, offsets):
+    found = (ctypes.c_int64 * (3 * len(xs)))()
+    start = message.data_ptr()
+    for index, (x, state, offset) in enumerate(zip(xs, states or xs, offsets)):
+        found[3 * index : 3 * index + 3] = x.data_ptr(), state.data_ptr(), start + offset
+    return found
+
+
+def _run(kernel, common, sections, count, workers, scratch):
+    """``kernel`` over ``count`` pieces of work in ``workers`` parts; whether any of them gave other than 0."""
+    told, addresses = common.address, ctypes.addressof(sections)
+
+    def work(first, last):
+        memory = _memory(scratch)
+        kernel(memory, None, told, addresses, first, last, memory + 64)
+        return ctypes.c_int64.from_address(memory).value
+
+    if workers == 1:
+        return work(0, count) != 0
+    size = -(-count // workers)
+    parts = [(first, min(count, first + size)) for first in range(0, count, size)]
+    others = [_pool(workers - 1).submit(work, *part) for part in parts[1:]]
+    return any([work(*parts[0]), *(other.result() for other in others)])
+
+
+def _memory(size):
+    """Address of 64 bytes for a result and ``size`` bytes of scratch of this thread's, on a cache line."""
     held = getattr(_own, "scratch", None)
     if held is None or held[0] < size:
-        memory = np.empty(size + 64, dtype=np.uint8)
+        memory = np.empty(size + 128, dtype=np.uint8)
         held = _own.scratch = (size, memory, -(-memory.ctypes.data // 64) * 64)
     return held[2]
 
@@ -156,16 +167,6 @@ def _workers(elements):
     if elements < 2 * _LEAST_ELEMENTS:
         return 1
     return min(torch.get_num_threads(), elements // _LEAST_ELEMENTS)
-
-
-def _split(work, count, workers, multiple):
-    """``work(first, last)`` over ``count`` in ``workers`` parts that begin at multiples of ``multiple``: all results."""
-    if workers == 1:
-        return [work(0, count)]
-    size = -(-count // (workers * multiple)) * multiple
-    parts = [(first, min(count, first + size)) for first in range(0, count, size)]
-    others = [_pool(workers - 1).submit(work, *part) for part in parts[1:]]
-    return [work(*parts[0]), *(other.result() for other in others)]
 
 
 def _pool(size):

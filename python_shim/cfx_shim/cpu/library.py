@@ -14,14 +14,12 @@ import importlib.util
 import os
 import stat
 
-# kernel -> what it gives, what it takes: int64, float32 and int32, in numba's and in ctypes' hands
-SIGNATURES = {
-    "statistics_kernel": ("none", (*["whole"] * 12, "code", "single", *["whole"] * 3)),
-    "encode_kernel": ("whole", (*["whole"] * 8, "single", *["whole"] * 7, "code", "code", *["whole"] * 4)),
-    "decode_kernel": ("none", (*["whole"] * 5, "single", *["whole"] * 7, "code", "code", *["whole"] * 3)),
-}
-_TYPES = {"whole": ctypes.c_int64, "single": ctypes.c_float, "code": ctypes.c_int32}
-_SOURCES = ("arithmetic.py", "statistics.py", "rows.py", "build.py")
+# each takes addresses and numbers, ``(common, sections, first, last, scratch)`` (see ``shared``), and gives a number
+KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel")
+ARGUMENTS = 5
+_SOURCES = tuple(
+    f"{name}.py" for name in ("vectors", "arithmetic", "shared", "parts", "statistics", "encode", "decode", "build")
+)
 
 _kernels = None
 # what the loaded code lives in
@@ -109,7 +107,7 @@ def _file_name():
             digest.update(file.read())
     versions = [importlib.metadata.version("llvmlite")]
     machine = [binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten(), binding.get_default_triple()]
-    digest.update(repr([versions, machine, SIGNATURES]).encode())
+    digest.update(repr([versions, machine, KERNELS]).encode())
     return f"codecs-{digest.hexdigest()}.o"
 
 
@@ -129,7 +127,7 @@ def _build(path, machine):
 
         unfinished = f"{path}.{os.getpid()}"
         with open(unfinished, "wb") as file:
-            file.write(build.compiled(machine, SIGNATURES))
+            file.write(build.compiled(machine, KERNELS, ARGUMENTS))
         os.replace(unfinished, path)
 
 
@@ -140,9 +138,6 @@ def _load(code, machine):
     _engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
     _engine.add_object_file(binding.ObjectFileRef.from_data(code))
     _engine.finalize_object()
-    found = {}
-    for name, (_, arguments) in SIGNATURES.items():
-        # a status that is always 0, since nothing in a kernel raises; then where the result goes, and an error's place
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *(_TYPES[each] for each in arguments))
-        found[name] = kind(_engine.get_function_address(name))
-    _kernels = found
+    # a status that is always 0, since nothing in a kernel raises; then where the result goes, and an error's place
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * ARGUMENTS)
+    _kernels = {name: kind(_engine.get_function_address(name)) for name in KERNELS}

@@ -1,113 +1,173 @@
-"""The statistics kernel: channel scales, and with a prediction beta, of a strip of channels, in one pass over a block.
+"""The statistics kernel: channel scales, and with a prediction beta, of strips of channels, in one pass over a block.
 
-Sums over tokens are those of ``codecs._sums``: 64 lanes, folded in halves. Strips may be given to any thread.
+Sums over tokens are those of ``codecs._sums``: 64 lanes, folded in halves. A strip takes as many neighbouring lanes at a
+time as the caller says, so that what it reads lies side by side and what it sums up stays in cache.
 """
 
 import numpy as np
 
-from .arithmetic import bytes_at, floats_at, half_scale, halves_at, inlined, row_at, small_float
+from . import shared
+from .arithmetic import (
+    FLOAT32,
+    beta_code,
+    beta_value,
+    clear,
+    half_scale,
+    inlined,
+    magnitude,
+    read_row,
+    rounded_up,
+    small_float,
+)
+from .vectors import (
+    LANES,
+    above,
+    all_floats,
+    below,
+    copy_bytes,
+    either,
+    float_at,
+    floats_at,
+    put_bytes,
+    put_floats,
+    put_shorts,
+    root_of,
+    whole_at,
+)
+
+_SUM_LANES = 64
+
+
+def statistics_kernel(common, sections, first, last, scratch):
+    """Store v, and with order 2 beta, of the strips ``first`` to ``last``, counted through all blocks of all sections."""
+    blocks, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS)
+    width = whole_at(common + shared.STRIP)
+    strips = (channels + width - 1) // width
+    for index in range(first, last):
+        section = sections + index // (blocks * strips) * shared.SECTION_BYTES
+        block = index // strips % blocks
+        start = index % strips * width
+        _strip(common, section, block, start, min(width, channels - start), scratch)
+    return 0
 
 
 @inlined
-def _add_one(total, x, base, width, magnitudes):
-    """A token more; the sum of its magnitudes or of its squares."""
-    if magnitudes:
-        for c in range(width):
-            total[c] += abs(x[c] - base[c])
-    else:
-        for c in range(width):
-            total[c] += (x[c] - base[c]) * (x[c] - base[c])
-
-
-@inlined
-def _add_three(own, mixed, trends, x, base, trend, width):
-    for c in range(width):
-        delta, last = x[c] - base[c], trend[c]
-        own[c] += delta * delta
-        mixed[c] += delta * last
-        trends[c] += last * last
-
-
-def statistics_kernel(
-    x,
-    x_step,
-    kind,
-    item_bytes,
-    base,
-    trend,
-    order,
-    tokens,
-    channels,
-    first,
-    last,
-    half_scales,
-    v_bias,
-    mean_magnitude,
-    scales,
-    betas,
-    scratch,
-):
-    """Store channels ``first`` to ``last`` of v at address ``scales`` and of beta at ``betas`` (order 2).
-
-    ``x`` is the address of [tokens, channels] with ``x_step`` elements from token to token; ``base`` and ``trend`` are
-    the state's, without gaps. ``scratch``: 4 · (3 · 7 + 3) · (last - first) bytes.
-    """
-    width = last - first
-    sums = 3 if order == 2 else 1
-    x_row, base_row = floats_at(scratch), floats_at(scratch + 4 * width)
-    trend_row = floats_at(scratch + 8 * width)
-    stack = scratch + 12 * width
-    for c in range(width):
-        # with order 0 there is no base
-        base_row[c] = np.float32(0.0)
-    # lanes in the order in which folding in halves adds them up, so that seven rows of sums are enough
-    depth = 0
-    for leaf in range(64):
-        lane = (leaf & 1) << 5 | (leaf & 2) << 3 | (leaf & 4) << 1 | (leaf & 8) >> 1 | (leaf & 16) >> 3 | leaf >> 5
-        row = stack + depth * sums * 4 * width
-        own, mixed, trends = floats_at(row), floats_at(row + 4 * width), floats_at(row + 8 * width)
-        for index in range(sums * width):
-            own[index] = np.float32(0.0)
-        for token in range(lane, tokens, 64):
-            place = (token * channels + first) * item_bytes
-            x_now = row_at(x + (token * x_step + first) * item_bytes, kind, width, x_row)
-            base_now = row_at(base + place, kind, width, base_row) if order > 0 else base_row
-            if order == 2:
-                trend_now = row_at(trend + place, kind, width, trend_row)
-                _add_three(own, mixed, trends, x_now, base_now, trend_now, width)
-            else:
-                _add_one(own, x_now, base_now, width, half_scales)
+def _strip(common, section, block, start, count, scratch):
+    """``count`` channels from ``start`` on of one block."""
+    order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
+    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+    half_scales, lanes = whole_at(common + shared.HALF_SCALES), whole_at(common + shared.LANES)
+    rank = block + (block >= whole_at(common + shared.OWN))
+    x_step = whole_at(common + shared.X_TOKEN_STEP)
+    x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
+    base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + start * item
+    trend = base + whole_at(common + shared.TREND_AT)
+    state_step = whole_at(common + shared.CHANNELS) * item
+    width = rounded_up(count)
+    staged = kind != FLOAT32 or width != count
+    row_bytes, sums = 4 * width, 3 if order == 2 else 1
+    lane_bytes = sums * row_bytes
+    rest, x_row, base_row = scratch, scratch + 64, scratch + 64 + row_bytes
+    trend_row, stack = scratch + 64 + 2 * row_bytes, scratch + 64 + 3 * row_bytes
+    # with order 0 there is no base
+    clear(base_row, width)
+    # groups of lanes in the order in which folding in halves adds them up, so that few of their sums are kept at a time
+    groups, depth = _SUM_LANES // lanes, 0
+    for leaf in range(groups):
+        total = stack + depth * lanes * lane_bytes
+        clear(total, lanes * sums * width)
+        for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
+            for token in range(begin, min(begin + lanes, tokens)):
+                x_now, base_now, trend_now = x + token * x_step, base_row, trend_row
+                if staged:
+                    read_row(x_row, x_now, kind, 0, count, rest)
+                    x_now = x_row
+                if order > 0:
+                    base_now = base + token * state_step
+                    if staged:
+                        read_row(base_row, base_now, kind, 0, count, rest)
+                        base_now = base_row
+                if order == 2:
+                    trend_now = trend + token * state_step
+                    if staged:
+                        read_row(trend_row, trend_now, kind, 0, count, rest)
+                        trend_now = trend_row
+                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_now, order, half_scales)
         depth += 1
-        rest = leaf
-        while rest & 1:
+        left = leaf
+        while left & 1:
             depth -= 1
-            low = floats_at(stack + (depth - 1) * sums * 4 * width)
-            high = floats_at(stack + depth * sums * 4 * width)
-            for index in range(sums * width):
-                low[index] += high[index]
-            rest >>= 1
-    own, mixed, trends = floats_at(stack), floats_at(stack + 4 * width), floats_at(stack + 8 * width)
-    count = np.float32(tokens)
-    if half_scales:
-        halves = halves_at(scales)
-        for c in range(width):
-            halves[first + c] = np.uint16(half_scale(own[c] / count))
-        return
+            _fold(stack + (depth - 1) * lanes * lane_bytes, lanes * lane_bytes)
+            left >>= 1
+    while lanes > 1:
+        lanes //= 2
+        _fold(stack, lanes * lane_bytes)
+    _store(common, section, block, start, count, stack, row_bytes, rest)
+
+
+@inlined
+def _reversed_bits(number, end):
+    """Of as many bits as numbers below ``end``, a power of two, have."""
+    found = 0
+    while end > 1:
+        found = found << 1 | number & 1
+        number >>= 1
+        end >>= 1
+    return found
+
+
+@inlined
+def _add(total, row_bytes, x, base, trend, order, magnitudes):
+    """A token more: its magnitudes, its squares, or the three products that a prediction is fitted from."""
     if order == 2:
-        codes = bytes_at(betas)
-        for c in range(width):
-            beta = (mixed[c] / trends[c] if trends[c] > np.float32(0.0) else np.float32(0.0)) * np.float32(64.0)
-            beta = beta if beta == beta else np.float32(0.0)
-            beta = beta if beta > np.float32(-128.0) else np.float32(-128.0)
-            beta = beta if beta < np.float32(127.0) else np.float32(127.0)
-            # 1.5 · 2^23: adding it and taking it away rounds to the nearest even
-            beta = (beta + np.float32(12582912.0)) - np.float32(12582912.0)
-            codes[first + c] = np.uint8(np.int32(beta) & np.int32(255))
-            beta = beta * np.float32(0.015625)
-            missed = own[c] - (mixed[c] * np.float32(2.0) - trends[c] * beta) * beta
-            # a NaN stays
-            own[c] = np.float32(0.0) if missed < np.float32(0.0) else missed
-    codes = bytes_at(scales)
-    for c in range(width):
-        root = np.float32(np.sqrt(own[c] / count)) * mean_magnitude
-        codes[first + c] = np.uint8(small_float(root, v_bias))
+        for at in range(0, row_bytes, 4 * LANES):
+            delta, last = floats_at(x + at) - floats_at(base + at), floats_at(trend + at)
+            own, mixed, trends = total + at, total + row_bytes + at, total + 2 * row_bytes + at
+            put_floats(own, floats_at(own) + delta * delta)
+            put_floats(mixed, floats_at(mixed) + delta * last)
+            put_floats(trends, floats_at(trends) + last * last)
+    elif magnitudes:
+        for at in range(0, row_bytes, 4 * LANES):
+            delta = floats_at(x + at) - floats_at(base + at)
+            put_floats(total + at, floats_at(total + at) + magnitude(delta))
+    else:
+        for at in range(0, row_bytes, 4 * LANES):
+            delta = floats_at(x + at) - floats_at(base + at)
+            put_floats(total + at, floats_at(total + at) + delta * delta)
+
+
+@inlined
+def _fold(low, size):
+    """The ``size`` bytes of sums at ``low`` and those behind them."""
+    for at in range(low, low + size, 4 * LANES):
+        put_floats(at, floats_at(at) + floats_at(at + size))
+
+
+@inlined
+def _store(common, section, block, start, count, total, row_bytes, rest):
+    """Scales and betas of the sums at ``total`` into the block's message."""
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    half_scales, order = whole_at(common + shared.HALF_SCALES), whole_at(common + shared.ORDER)
+    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
+    rank = block + (block >= whole_at(common + shared.OWN))
+    scales = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP) + 2 * tokens
+    bits_at = scales + (2 * channels if half_scales else channels)
+    betas = bits_at + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+    all_tokens = all_floats(np.float32(tokens))
+    for c in range(0, count, LANES):
+        own, here = floats_at(total + 4 * c), min(count - c, LANES)
+        if half_scales:
+            put_shorts(rest, half_scale(own / all_tokens))
+            copy_bytes(rest, scales + 2 * (start + c), 2 * here)
+            continue
+        if order == 2:
+            mixed, trends = floats_at(total + row_bytes + 4 * c), floats_at(total + 2 * row_bytes + 4 * c)
+            codes = beta_code(either(above(trends, all_floats(0.0)), mixed / trends, all_floats(0.0)))
+            put_bytes(rest, codes)
+            copy_bytes(rest, betas + start + c, here)
+            beta = beta_value(codes)
+            missed = own - (mixed * all_floats(2.0) - trends * beta) * beta
+            # rounding may leave less than nothing; a NaN stays
+            own = either(below(missed, all_floats(0.0)), all_floats(0.0), missed)
+        put_bytes(rest, small_float(root_of(own / all_tokens) * mean, bias))
+        copy_bytes(rest, scales + start + c, here)

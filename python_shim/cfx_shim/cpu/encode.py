@@ -1,0 +1,236 @@
+"""The kernel that codes tokens and moves the sender's state.
+
+Tokens go in batches, small enough for cache: what takes long and waits for itself in one token, from a row's maximum to
+its scale, is done for all of a batch side by side.
+"""
+
+import numpy as np
+
+from . import shared
+from .arithmetic import (
+    FLOAT32,
+    clear,
+    grid_shift,
+    half_scale,
+    half_value,
+    inlined,
+    largest_bits,
+    magnitude,
+    rounded_up,
+    rounder_of,
+    small_float,
+    small_float_value,
+    sum_on_grid,
+    value_of_steps,
+)
+from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .vectors import (
+    LANES,
+    above,
+    all_floats,
+    all_ints,
+    at_least,
+    below,
+    bits_of,
+    bits_of_mask,
+    clear_bytes,
+    copy_bytes,
+    either,
+    either_int,
+    float_at,
+    floats_at,
+    int_at,
+    ints_at,
+    largest_of,
+    negated,
+    put_byte,
+    put_floats,
+    put_int,
+    put_ints,
+    put_short,
+    whole_at,
+)
+
+
+def _coder(bits):
+    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to."""
+    levels = 1 << (bits - 1)
+
+    @inlined
+    def code(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
+        zero, gain = all_floats(0.0), all_floats(float_at(common + shared.GAIN))
+        for c in range(first, last, LANES):
+            missed, scale = floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
+            positive = at_least(missed, zero)
+            put_short(planes + c // 8, bits_of_mask(positive))
+            size, level, index = magnitude(missed), all_floats(float_at(common + shared.LEVELS)), all_ints(0)
+            for step in range(1, levels):
+                threshold = all_floats(float_at(common + shared.THRESHOLDS - 8 + 8 * step))
+                reached = at_least(size, scale * threshold)
+                level = either(reached, all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
+                index = either_int(reached, all_ints(step), index)
+            for plane in range(1, bits):
+                is_set = above(index & all_ints(1 << (plane - 1)), all_ints(0))
+                put_short(planes + plane * plane_step + c // 8, bits_of_mask(is_set))
+            if moves:
+                value = level * scale
+                decoded = either(positive, value, negated(value))
+                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+
+    return code
+
+
+_code_1, _code_2, _code_3, _code_4 = (_coder(bits) for bits in range(1, 5))
+
+
+def encode_kernel(common, sections, first, last, scratch):
+    """Code tokens ``first`` to ``last``, counted through all blocks of all sections; returns 1 if NaN or Inf was seen."""
+    blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
+    seen = 0
+    while first < last:
+        index, begin = first // tokens, first % tokens
+        end = min(tokens, begin + last - first)
+        section = sections + index // blocks * shared.SECTION_BYTES
+        seen |= _encode_block(common, section, index % blocks, begin, end, scratch)
+        first += end - begin
+    return seen
+
+
+@inlined
+def _encode_block(common, section, block, first, last, scratch):
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
+    middle, bits, half_scales = (
+        whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES),
+    )  # fmt: skip
+    ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
+    feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
+    moves = order > 0 and feedback != 0
+    staged = ragged != 0 or kind != FLOAT32
+    rank = block + (block >= whole_at(common + shared.OWN))
+    x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+    base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+    trend_at, state_step = whole_at(common + shared.TREND_AT), channels * item
+    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+
+    second = rounded_up(middle)
+    width = second + rounded_up(channels - middle)
+    row_bytes = 4 * width
+    rest, largest, steps, us = scratch, scratch + 64, scratch + 64 + 2 * ROW, scratch + 64 + 4 * ROW
+    v = us + 2 * ROW
+    beta, x_row, own_planes = v + row_bytes, v + 2 * row_bytes, v + 3 * row_bytes
+    deltas = v + 4 * row_bytes
+    helds, trends = deltas + batch * row_bytes, deltas + 2 * batch * row_bytes
+    planes = read_channels(common, payload, v, beta, rest)
+    plane_bytes = (channels + 7) // 8
+    plane_step = tokens * plane_bytes
+
+    parts = 1 if half_scales else 2
+    shift_first, shift_last = grid_shift(middle), grid_shift(channels - middle)
+    columns_first, columns_last = _sum_of_scales(v, 0, second, shift_first), _sum_of_scales(v, second, width, shift_last)
+    clear(helds, width)
+    put_ints(largest, all_ints(0))
+    put_ints(largest + ROW, all_ints(0))
+    put_ints(steps, all_ints(0))
+    put_ints(steps + ROW, all_ints(0))
+    seen = 0
+    for start in range(first, last, batch):
+        count = min(batch, last - start)
+        for row in range(count):
+            x_now, place = x + (start + row) * x_step, base + (start + row) * state_step
+            held, trend, delta = helds, place + trend_at, deltas + row * row_bytes
+            if staged:
+                read_parts(x_row, x_now, kind, 0, item, common, rest)
+                x_now = x_row
+            if order > 0:
+                held = place
+                if staged:
+                    held = helds + row * row_bytes
+                    read_parts(held, place, kind, 0, item, common, rest)
+            if order == 2 and staged:
+                trend = trends + row * row_bytes
+                read_parts(trend, place + trend_at, kind, 0, item, common, rest)
+            put_int(largest + 4 * row, _differences(delta, x_now, held, trend, beta, order, 0, second))
+            if parts == 2:
+                put_int(largest + ROW + 4 * row, _differences(delta, x_now, held, trend, beta, order, second, width))
+        for part in range(parts):
+            begin, end, shift, columns = 0, second, shift_first, columns_first
+            if part == 1:
+                begin, end, shift, columns = second, width, shift_last, columns_last
+            tops = ints_at(largest + part * ROW)
+            rounders = us + part * ROW
+            put_ints(rounders, rounder_of(tops, shift))
+            for row in range(count):
+                found = sum_on_grid(deltas + row * row_bytes, begin, end, int_at(rounders + 4 * row))
+                put_int(steps + part * ROW + 4 * row, found)
+            sums = value_of_steps(ints_at(steps + part * ROW), tops, shift)
+            finite = bits_of_mask(below(sums, all_floats(np.inf)))
+            if (finite | (-1 << count)) & 0xFFFF != 0xFFFF:
+                seen = 1
+            u = either(above(columns, all_floats(0.0)), sums / columns, all_floats(0.0))
+            if half_scales:
+                codes = half_scale(u)
+                u = half_value(codes)
+            else:
+                codes = small_float(u, bias)
+                u = small_float_value(codes, bias)
+            put_ints(rest, codes)
+            for row in range(count):
+                if half_scales:
+                    put_short(payload + 2 * (start + row), int_at(rest + 4 * row))
+                else:
+                    put_byte(payload + 2 * (start + row) + part, int_at(rest + 4 * row))
+            put_floats(us + part * ROW, u)
+        for row in range(count):
+            place = base + (start + row) * state_step
+            held, trend, delta = place, place + trend_at, deltas + row * row_bytes
+            if staged:
+                held, trend = helds + row * row_bytes, trends + row * row_bytes
+            packed, step = planes + (start + row) * plane_bytes, plane_step
+            if ragged:
+                packed, step = own_planes, width // 8
+            for part in range(parts):
+                begin, end = (0, second) if part == 0 else (second, width)
+                u = all_floats(float_at(us + part * ROW + 4 * row))
+                if bits == 1:
+                    _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                elif bits == 2:
+                    _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                elif bits == 3:
+                    _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                else:
+                    _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+            if ragged:
+                copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
+            if moves and staged:
+                write_parts(held, place, True, common, rest)
+                if order == 2:
+                    write_parts(trend, place + trend_at, True, common, rest)
+            elif order > 0 and not moves:
+                # the trend of a base that is set is unknown
+                copy_bytes(x + (start + row) * x_step, place, state_step)
+                if order == 2:
+                    clear_bytes(place + trend_at, state_step)
+    return seen
+
+
+@inlined
+def _sum_of_scales(v, first, last, shift):
+    """A vector of nothing but the sum of v[first:last]."""
+    top = largest_of(largest_bits(v, first, last))
+    steps = sum_on_grid(v, first, last, ((top >> 23) + shift) << 23 | 1 << 22)
+    return value_of_steps(all_ints(steps), all_ints(top), shift)
+
+
+@inlined
+def _differences(delta, x, held, trend, beta, order, first, last):
+    """What is to be coded of a row, into ``delta``; returns the maximum of its magnitudes' bits."""
+    largest = all_ints(0)
+    for c in range(first, last, LANES):
+        missed = floats_at(x + 4 * c) - floats_at(held + 4 * c)
+        if order == 2:
+            missed = missed - floats_at(trend + 4 * c) * floats_at(beta + 4 * c)
+        put_floats(delta + 4 * c, missed)
+        bits = bits_of(magnitude(missed))
+        largest = either_int(above(bits, largest), bits, largest)
+    return largest_of(largest)

@@ -1,0 +1,73 @@
+"""A token's channels in parts: those that share one of its scales, each of which begins at a whole vector of scratch.
+
+What coding and decoding do alike is here; both move a state by ``move``, so the two ends cannot part.
+"""
+
+from . import shared
+from .arithmetic import BETA, FLOAT16, SMALL_FLOAT, inlined, read_row, rounded_up, write_row
+from .vectors import LANES, byte_at, copy_bytes, floats_at, put_byte, put_floats, whole_at
+
+# bytes of one vector
+ROW = 4 * LANES
+
+
+@inlined
+def read_parts(row, address, kind, bias, item, common, rest):
+    """``read_row`` of all channels, each part at its place."""
+    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+    read_row(row, address, kind, bias, middle, rest)
+    if middle < channels:
+        read_row(row + 4 * rounded_up(middle), address + item * middle, kind, bias, channels - middle, rest)
+
+
+@inlined
+def write_parts(row, address, saturate, common, rest):
+    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+    write_row(row, address, kind, saturate, middle, rest)
+    if middle < channels:
+        write_row(row + 4 * rounded_up(middle), address + item * middle, kind, saturate, channels - middle, rest)
+
+
+@inlined
+def read_channels(common, payload, v, beta, rest):
+    """Channel scales and betas as stored, in float32; returns where the bit planes begin."""
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    scales, bias = payload + 2 * tokens, whole_at(common + shared.V_BIAS)
+    if whole_at(common + shared.HALF_SCALES):
+        read_parts(v, scales, FLOAT16, 0, 2, common, rest)
+        planes = scales + 2 * channels
+    else:
+        read_parts(v, scales, SMALL_FLOAT, bias, 1, common, rest)
+        planes = scales + channels
+    if whole_at(common + shared.ORDER) == 2:
+        betas = planes + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+        read_parts(beta, betas, BETA, 0, 1, common, rest)
+    return planes
+
+
+@inlined
+def move(order, held, trend, beta, decoded, gain):
+    """A vector of a token's state, at ``held`` and ``trend``, by what was decoded."""
+    if order == 2:
+        predicted = floats_at(trend) * floats_at(beta)
+        put_floats(held, floats_at(held) + (decoded + predicted))
+        put_floats(trend, decoded * gain + predicted)
+    else:
+        put_floats(held, floats_at(held) + decoded)
+
+
+@inlined
+def copy_planes(common, source, source_step, target, target_step, to_message):
+    """A token's planes between a message, where parts follow each other, and scratch, where each begins at a vector."""
+    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+    first, place = (middle + 7) // 8, rounded_up(middle) // 8
+    rest = (channels - middle + 7) // 8
+    for plane in range(whole_at(common + shared.BITS)):
+        here, there = source + plane * source_step, target + plane * target_step
+        copy_bytes(here, there, first)
+        copy_bytes(here + (place if to_message else first), there + (first if to_message else place), rest)
+        if to_message and channels % 8:
+            # behind a row's last channel there are zeros
+            end = there + (channels + 7) // 8 - 1
+            put_byte(end, byte_at(end) & ((1 << channels % 8) - 1))

@@ -1,0 +1,16 @@
+"""What a kernel is told, in memory that ``launch`` writes and kernels read: places in bytes, 8 for each number.
+
+One block is common to all sections of a call; of each section there are three addresses. Steps are bytes from one token,
+block or message to the next.
+"""
+
+# whole numbers
+(
+    KIND, ITEM_BYTES, ORDER, FEEDBACK, TOKENS, CHANNELS, MIDDLE, HALF_SCALES, BITS, RAGGED, V_BIAS, U_BIAS,
+    BLOCKS, OWN, X_BLOCK_STEP, X_TOKEN_STEP, STATE_BLOCK_STEP, TREND_AT, MESSAGE_STEP, STRIP, LANES, BATCH,
+) = range(0, 8 * 22, 8)  # fmt: skip
+# float32, in the lower half of theirs
+MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 22, 8 * 23, 8 * 24, 8 * 32
+COMMON_BYTES = 8 * 39
+
+X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24

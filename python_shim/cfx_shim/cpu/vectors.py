@@ -1,0 +1,234 @@
+"""Vectors of 16 numbers, the kernels' arithmetic, in LLVM's terms, whatever registers a CPU has for them.
+
+Left to itself LLVM finds no vectors in a loop that packs bits; comparing 16 numbers and keeping the 16 answers as bits
+is two instructions where there are mask registers, a few elsewhere. ``Floats`` are float32, ``Ints`` int32, of which
+sums wrap, a ``Mask`` is 16 answers. + - * / are single IEEE operations, nothing is fused or reassociated, for that would
+part the two ends' bases. An address is an int64; memory need not be aligned.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 16
+_FLOAT, _INT, _SHORT, _BYTE, _WHOLE = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(8), ir.IntType(64)
+
+
+class _Vector(types.Type):
+    def __init__(self, name, item):
+        super().__init__(name=name)
+        self.llvm = _vector_of(item)
+
+
+def _vector_of(item):
+    return ir.VectorType(item, LANES)
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, vector.llvm)
+
+
+Floats, Ints, Mask = _Vector("Floats", _FLOAT), _Vector("Ints", _INT), _Vector("Mask", ir.IntType(1))
+
+
+def _operation(result, arity):
+    """Decorates ``emit(builder, *values)``: a function of ``arity`` arguments that gives ``result``."""
+
+    def decorate(emit):
+        def typed(*arguments):
+            def lower(context, builder, signature, values):
+                made = emit(builder, *values)
+                return context.get_dummy_value() if result is types.none else made
+
+            return result(*arguments), lower
+
+        if arity == 1:
+            return intrinsic(lambda typing_context, a: typed(a))
+        if arity == 2:
+            return intrinsic(lambda typing_context, a, b: typed(a, b))
+        return intrinsic(lambda typing_context, a, b, c: typed(a, b, c))
+
+    return decorate
+
+
+# memory: sixteen numbers at an address, or one
+
+
+def _load(result, stored):
+    """Reads ``stored``; fewer bits than the result's are an unsigned number."""
+    wanted = getattr(result, "llvm", _INT)
+
+    @_operation(result, 1)
+    def load(builder, address):
+        found = builder.load(builder.inttoptr(address, stored.as_pointer()), align=1)
+        return builder.zext(found, wanted) if stored in (_SHORT, _BYTE, _vector_of(_SHORT), _vector_of(_BYTE)) else found
+
+    return load
+
+
+def _store(stored):
+    """Writes the low bits of a value as ``stored``."""
+
+    @_operation(types.none, 2)
+    def store(builder, address, value):
+        value = value if value.type == stored else builder.trunc(value, stored)
+        builder.store(value, builder.inttoptr(address, stored.as_pointer()), align=1)
+
+    return store
+
+
+floats_at, ints_at = _load(Floats, Floats.llvm), _load(Ints, Ints.llvm)
+shorts_at, bytes_at = _load(Ints, _vector_of(_SHORT)), _load(Ints, _vector_of(_BYTE))
+put_floats, put_ints = _store(Floats.llvm), _store(Ints.llvm)
+put_shorts, put_bytes = _store(_vector_of(_SHORT)), _store(_vector_of(_BYTE))
+float_at, int_at, whole_at = _load(types.float32, _FLOAT), _load(types.int32, _INT), _load(types.int64, _WHOLE)
+short_at, byte_at = _load(types.int32, _SHORT), _load(types.int32, _BYTE)
+put_int, put_short, put_byte = _store(_INT), _store(_SHORT), _store(_BYTE)
+
+
+@_operation(types.none, 3)
+def copy_bytes(builder, source, target, count):
+    pointer, kind = _BYTE.as_pointer(), [_BYTE.as_pointer(), _BYTE.as_pointer(), _WHOLE]
+    move = builder.module.declare_intrinsic("llvm.memmove", kind)
+    places = [builder.inttoptr(address, pointer) for address in (target, source)]
+    builder.call(move, [*places, _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
+
+
+@_operation(types.none, 2)
+def clear_bytes(builder, target, count):
+    fill = builder.module.declare_intrinsic("llvm.memset", [_BYTE.as_pointer(), _WHOLE])
+    place = builder.inttoptr(target, _BYTE.as_pointer())
+    builder.call(fill, [place, ir.Constant(_BYTE, 0), _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
+
+
+def _wide(builder, number):
+    return number if number.type == _WHOLE else builder.sext(number, _WHOLE)
+
+
+# sixteen times one number
+
+
+def _everywhere(builder, item):
+    nothing = ir.Constant(_vector_of(item.type), ir.Undefined)
+    first = builder.insert_element(nothing, item, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(Ints.llvm, [0] * LANES))
+
+
+@_operation(Floats, 1)
+def all_floats(builder, item):
+    return _everywhere(builder, item if item.type == _FLOAT else builder.fptrunc(item, _FLOAT))
+
+
+@_operation(Ints, 1)
+def all_ints(builder, item):
+    return _everywhere(builder, item if item.type == _INT else builder.trunc(item, _INT))
+
+
+# the same bits as something else
+
+
+@_operation(Ints, 1)
+def bits_of(builder, values):
+    return builder.bitcast(values, Ints.llvm)
+
+
+@_operation(Floats, 1)
+def value_of(builder, bits):
+    return builder.bitcast(bits, Floats.llvm)
+
+
+@_operation(types.int32, 1)
+def bits_of_mask(builder, mask):
+    """The answers as the low 16 bits, the first one lowest."""
+    return builder.zext(builder.bitcast(mask, _SHORT), _INT)
+
+
+@_operation(Mask, 1)
+def mask_of_bits(builder, bits):
+    return builder.bitcast(builder.trunc(bits, _SHORT), Mask.llvm)
+
+
+@_operation(Floats, 1)
+def as_floats(builder, numbers):
+    """Whole numbers below 2^24 in magnitude as float32."""
+    return builder.sitofp(numbers, Floats.llvm)
+
+
+# comparisons and choices, of Floats or of Ints; NaN fails every comparison
+
+
+def _compared(sign):
+    @_operation(Mask, 2)
+    def compare(builder, a, b):
+        return builder.fcmp_ordered(sign, a, b) if a.type == Floats.llvm else builder.icmp_signed(sign, a, b)
+
+    return compare
+
+
+at_least, above, below, equal = _compared(">="), _compared(">"), _compared("<"), _compared("==")
+
+
+@_operation(Floats, 3)
+def either(builder, mask, a, b):
+    return builder.select(mask, a, b)
+
+
+@_operation(Ints, 3)
+def either_int(builder, mask, a, b):
+    return builder.select(mask, a, b)
+
+
+def _reduced(name):
+    @_operation(types.int32, 1)
+    def reduce(builder, numbers):
+        kind = ir.FunctionType(_INT, [Ints.llvm])
+        found = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        return builder.call(found, [numbers])
+
+    return reduce
+
+
+largest_of = _reduced(f"llvm.vector.reduce.smax.v{LANES}i32")
+sum_of = _reduced(f"llvm.vector.reduce.add.v{LANES}i32")
+
+
+@_operation(Floats, 1)
+def root_of(builder, values):
+    name = f"llvm.sqrt.v{LANES}f32"
+    kind = ir.FunctionType(Floats.llvm, [Floats.llvm])
+    return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), [values])
+
+
+@_operation(Floats, 1)
+def negated(builder, values):
+    return builder.fneg(values)
+
+
+# operators
+
+
+def _overload(operation, on_floats, on_ints):
+    of_floats = on_floats and _operation(Floats, 2)(lambda builder, a, b: getattr(builder, on_floats)(a, b))
+    of_ints = on_ints and _operation(Ints, 2)(lambda builder, a, b: getattr(builder, on_ints)(a, b))
+
+    @overload(operation, inline="always")
+    def operate(a, b):
+        if on_floats and a == Floats and b == Floats:
+            return lambda a, b: of_floats(a, b)
+        if on_ints and a == Ints and b == Ints:
+            return lambda a, b: of_ints(a, b)
+
+
+_overload(operator.add, "fadd", "add")
+_overload(operator.sub, "fsub", "sub")
+_overload(operator.mul, "fmul", None)
+_overload(operator.truediv, "fdiv", None)
+_overload(operator.and_, None, "and_")
+_overload(operator.or_, None, "or_")
+_overload(operator.lshift, None, "shl")
+# of the bit pattern: what comes in is not negative, or is cut off again
+_overload(operator.rshift, None, "lshr")
