@@ -129,29 +129,28 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
   const rows = codecs.map(({ codec, modelled: time }) => [
     codec,
     ...(time === null
-      ? Array<string>(6).fill(NONE)
+      ? Array<string>(8).fill(NONE)
       : [
           humanBytes(time.encodeBytes),
           String(time.encodeLaunches),
           figure(time.encodeMicroseconds),
+          figure(time.encodeMicroseconds / copyMicroseconds),
           humanBytes(time.decodeBytes),
           `${time.decodeLaunches}/${shape.peers}`,
           figure(time.decodeMicroseconds),
+          figure(time.decodeMicroseconds / copyMicroseconds),
         ]),
   ]);
-  const head = ['codec', 'encode', 'launches', 'µs', 'decode', 'launches', 'µs'];
-  const plain = codecs.filter((row) => row.modelled === null).map(({ codec }) => codec);
+  const head = ['codec', 'encode', 'launches', 'µs', '× copy', 'decode', 'launches', 'µs', '× copy'];
   return [
     `Modelled, not measured: a GPU of ${gigabytesPerSecond} GB/s and ${launchMicroseconds} µs a launch, where a copy takes ${figure(copyMicroseconds)} µs; bytes are those`,
     'that the kernels move (counted in their emitted code by a test) and the payload, over bandwidth, and launches',
     ...(device === 'cuda' ? [] : ['(no GPU was used in this run: none of these figures is confirmed by a measurement here)']),
     ...table([head, ...rows], 1),
     "Decode is of one peer's block; one launch serves all peers. Encode's first launch takes statistics, for which it reads",
-    'tensor and state once more.',
-    ...(plain.length > 0
-      ? [
-          `${NONE}: ${plain.join(', ')} ${plain.length === 1 ? 'has' : 'have'} no kernels: plain torch, of which no traffic is known.`,
-        ]
+    'tensor and state once more; a cache that holds both would spare it that.',
+    ...(codecs.some((row) => row.modelled === null)
+      ? [`${NONE}: no kernels; on a GPU these codecs are plain torch, of which no traffic is known.`]
       : []),
   ];
 }
