@@ -18,6 +18,8 @@ export interface CodecFacts {
   exact: boolean;
   /** What is sent serves from the next step on, and the base until then. */
   delayed?: true;
+  /** Its scales are a factor per token times one per channel, which need not come from all of this step: bytes of the latter. */
+  channelScales?: 1 | 2;
   source: string;
 }
 
@@ -27,6 +29,7 @@ const bitPlaneBytes = ({ tokens, channels }: BlockShape) => tokens * Math.ceil(c
 const lloydMax = (bits: number): CodecFacts => ({
   payloadBytes: (shape) => 2 * shape.tokens + shape.channels + bits * bitPlaneBytes(shape),
   exact: false,
+  channelScales: 1,
   source: 'Lloyd-Max levels for a Gaussian times 8-bit token × channel scales',
 });
 
@@ -94,11 +97,13 @@ export const CODECS = {
   binary: {
     payloadBytes: (shape: BlockShape) => scalesBytes(shape) + bitPlaneBytes(shape),
     exact: false,
+    channelScales: 2,
     source: 'CompactFusion 1-bit: sign times u(token)·v(channel)',
   },
   int2: {
     payloadBytes: (shape: BlockShape) => scalesBytes(shape) + 2 * bitPlaneBytes(shape),
     exact: false,
+    channelScales: 2,
     source: 'CompactFusion 2-bit: levels 0.5 and 2.0 times u(token)·v(channel)',
   },
   lowrank_r8: lowRank('r8'),
@@ -155,6 +160,8 @@ export const CODECS = {
 
 export type CodecName = keyof typeof CODECS;
 
+export const isCodec = (name: unknown): name is CodecName => typeof name === 'string' && Object.hasOwn(CODECS, name);
+
 /** Whether what receivers use differs from what was sent; only then are there keyframes. */
 export const isLossy = (name: CodecName): boolean => {
   const { exact, delayed }: CodecFacts = CODECS[name];
@@ -167,6 +174,21 @@ export const stateTensors = (name: CodecName, residualOrder: 0 | 1 | 2): number 
 
 /** What bases are kept in: the tensors' own type, or 8 bits. */
 export type BaseDtype = 'native' | 'int8';
+
+/** What channel scales and the predictor's coefficients are taken from: all tokens, a sample of them, or that of the step before. */
+export type Statistics = 'exact' | 'sampled' | 'previous';
+
+/** Whether a codec under these choices can do with other than exact statistics: its sender keeps what receivers have. */
+export const choosesStatistics = (name: CodecName, residualOrder: 0 | 1 | 2, feedback: boolean): boolean => {
+  const { channelScales }: CodecFacts = CODECS[name];
+  return channelScales !== undefined && residualOrder > 0 && feedback;
+};
+
+/** What a sender keeps beside a block's state for statistics of the step before: `python_shim/cfx_shim/statistics.py`. */
+export const historyBytes = (name: CodecName, { channels }: BlockShape): number => {
+  const { channelScales }: CodecFacts = CODECS[name];
+  return alignSection((channelScales ?? 0) * channels + 1);
+};
 
 /** Of the state of one block at one end of a site; with int8, `python_shim/cfx_shim/state.py` has the layout. */
 export const stateBytes = ({ tokens, channels, itemBytes }: BlockShape, order: number, baseDtype: BaseDtype): number =>

@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto';
 import type { Collective, Role } from './adapter.js';
 import { COLLECTIVES, ROLES } from './adapter.js';
-import type { BaseDtype, CodecName, KeyframeCodec } from './codec.js';
-import { CODECS } from './codec.js';
+import type { BaseDtype, CodecName, KeyframeCodec, Statistics } from './codec.js';
+import { CODECS, choosesStatistics } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Policy, Rule } from './policy.js';
 import { PRESETS } from './preset.js';
@@ -30,6 +30,8 @@ export interface Cell {
   keyframeCodec: KeyframeCodec;
   /** What bases are kept in; "native" is the tensor's own dtype. */
   baseDtype: BaseDtype;
+  /** What channel scales and the predictor's coefficients are taken from. */
+  statistics: Statistics;
 }
 
 export interface Plan {
@@ -60,19 +62,23 @@ export const planIdOf = ({ policy, warmupSteps, cells }: Omit<Plan, 'planId'>): 
 /** Listed in the table's own order, so that the order a user wrote does not change the plan's id. */
 const ordered = <T>(all: readonly T[], chosen: readonly T[] = all): T[] => all.filter((item) => chosen.includes(item));
 
-const compileRule = (rule: Rule, baseDtype: BaseDtype): Cell => {
+const compileRule = (rule: Rule, forAll: Policy): Cell => {
   const exact = rule.codec === 'off' || CODECS[rule.codec].exact;
+  const residualOrder = rule.residualOrder ?? (exact ? 0 : 1);
+  const feedback = rule.feedback ?? true;
+  const chooses = rule.codec !== 'off' && choosesStatistics(rule.codec, residualOrder, feedback);
   return {
     steps: readRange(rule.steps),
     layers: readRange(rule.layers),
     roles: ordered(ROLES, rule.roles),
     collectives: ordered(COLLECTIVES, rule.collectives),
     codec: rule.codec,
-    residualOrder: rule.residualOrder ?? (exact ? 0 : 1),
-    feedback: rule.feedback ?? true,
+    residualOrder,
+    feedback,
     keyframeCodec: rule.keyframeCodec ?? 'identity',
     // an exact codec keeps no base, or what it is to give back exactly
-    baseDtype: exact ? 'native' : (rule.baseDtype ?? baseDtype),
+    baseDtype: exact ? 'native' : (rule.baseDtype ?? forAll.baseDtype ?? 'native'),
+    statistics: chooses ? (rule.statistics ?? forAll.statistics ?? 'exact') : 'exact',
   };
 };
 
@@ -82,7 +88,7 @@ export function compilePlan(policy: Policy): Plan {
   const body = {
     policy: policy.name ?? (policy.rules?.length ? 'custom' : preset),
     warmupSteps: policy.warmupSteps ?? 1,
-    cells: [...(policy.rules ?? []), ...PRESETS[preset].rules].map((rule) => compileRule(rule, policy.baseDtype ?? 'native')),
+    cells: [...(policy.rules ?? []), ...PRESETS[preset].rules].map((rule) => compileRule(rule, policy)),
   };
   return { planId: planIdOf(body), ...body };
 }

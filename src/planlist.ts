@@ -17,6 +17,7 @@ function describeCell({
   feedback,
   keyframeCodec,
   baseDtype,
+  statistics,
 }: Cell): string {
   const where = [
     describeRange('step', steps),
@@ -32,7 +33,8 @@ function describeCell({
         : `${codec} of the ${residualOrder === 2 ? 'predicted ' : ''}residual${feedback ? '' : ' without feedback'}`;
   const keyframes = keyframeCodec === 'identity' ? '' : `, keyframes in ${keyframeCodec}`;
   const bases = baseDtype === 'native' ? '' : `, bases in ${baseDtype}`;
-  return `${where.join(', ')}: ${how}${keyframes}${bases}`;
+  const scales = { exact: '', sampled: ', statistics of a sample', previous: ', statistics of the step before' }[statistics];
+  return `${where.join(', ')}: ${how}${keyframes}${bases}${scales}`;
 }
 
 export const describePlan = (plan: Plan): string[] => [

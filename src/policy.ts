@@ -3,7 +3,8 @@
  * name; a policy file puts rules in front of a preset. `compilePlan` turns a policy into a plan.
  */
 import type { Collective, Role } from './adapter.js';
-import type { BaseDtype, CodecName, KeyframeCodec } from './codec.js';
+import type { BaseDtype, CodecName, KeyframeCodec, Statistics } from './codec.js';
+import { choosesStatistics, isCodec } from './codec.js';
 import { locate, readDocument, refuse } from './document.js';
 import { show } from './nearest.js';
 import type { PresetName } from './preset.js';
@@ -49,6 +50,8 @@ export interface Rule {
   keyframeCodec?: KeyframeCodec;
   /** What bases are kept in, see the policy's. Default: the policy's. */
   baseDtype?: BaseDtype;
+  /** Where channel scales come from, see the policy's. Default: the policy's. */
+  statistics?: Statistics;
 }
 
 export interface Policy {
@@ -68,6 +71,12 @@ export interface Policy {
    * (default), or "int8", 8 bits an element and a scale per token and 32 channels (needs feedback).
    */
   baseDtype?: BaseDtype;
+  /**
+   * What channel scales and the predictor's coefficients are taken from, where no rule says so and with binary, int2,
+   * lm1 to lm4, a base and feedback: "exact", all tokens (default); "sampled", 128 tokens; "previous", those of the step
+   * before, so that a GPU encodes in one launch that reads its inputs once.
+   */
+  statistics?: Statistics;
   /** Read in order; the first rule that matches decides. */
   rules?: Rule[];
 }
@@ -88,6 +97,11 @@ function mistakesIn(policy: unknown): Mistake[] {
   const open = written.flatMap((rule, index) => {
     const { codec, residualOrder, feedback, baseDtype = forAll } = (rule ?? {}) as Partial<Rule>;
     const at = (key: string, found: string, expected: string): Mistake[] => [{ path: ['rules', index, key], found, expected }];
+    const { statistics } = (rule ?? {}) as Partial<Rule>;
+    const chosen = statistics === 'sampled' || statistics === 'previous';
+    if (chosen && isCodec(codec) && !choosesStatistics(codec, residualOrder ?? 1, feedback ?? true)) {
+      return at('statistics', show(statistics), '"exact", for only binary, int2 and lm1 to lm4 with a base and feedback choose');
+    }
     if (codec === 'skip' && residualOrder === 0) return at('residualOrder', '0', '1 or 2, for skip leaves the base as it is');
     if (feedback !== false || residualOrder === 0) return [];
     if (residualOrder === 2) return at('feedback', 'false', 'true, for residualOrder is 2');

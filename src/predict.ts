@@ -5,7 +5,7 @@
  */
 import type { Collective, Role } from './adapter.js';
 import type { BlockShape, CodecName } from './codec.js';
-import { alignSection, CODECS, isLossy, predictorBytes, SECTION_ALIGN, stateBytes, stateTensors } from './codec.js';
+import { alignSection, CODECS, historyBytes, isLossy, predictorBytes, SECTION_ALIGN, stateBytes, stateTensors } from './codec.js';
 import { CfxError } from './errors.js';
 import type { Plan } from './plan.js';
 import { cellFor } from './plan.js';
@@ -61,6 +61,8 @@ interface Kept {
   kind: string;
   bytes: number;
   nativeBytes: number;
+  /** Beside the senders' state, for statistics of the step before. */
+  historyBytes: number;
 }
 
 interface Exchange {
@@ -69,6 +71,8 @@ interface Exchange {
   peers: number;
   /** Blocks kept per role where a base is kept: sent and received, or our own and the peers'. */
   bases: number;
+  /** How many of them are a sender's. */
+  sent: number;
   block: BlockShape;
 }
 
@@ -91,6 +95,7 @@ function exchangesOf({ tokens, channels, heads, batch, ulysses, ring, dtype }: S
     roles,
     peers: ulysses - 1,
     bases: 2 * (ulysses - 1),
+    sent: ulysses - 1,
     block: { tokens: batch * local, channels: width, itemBytes },
   });
   const allGather: Exchange = {
@@ -98,6 +103,7 @@ function exchangesOf({ tokens, channels, heads, batch, ulysses, ring, dtype }: S
     roles: ['k', 'v'],
     peers: ring - 1,
     bases: ring,
+    sent: 1,
     block: { tokens: batch * local * ulysses, channels: width, itemBytes },
   };
   return [allToAll(['q', 'k', 'v']), allGather, allToAll(['o'])].filter(({ peers }) => peers > 0);
@@ -121,7 +127,7 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
 
   /** One message to all peers: raw where the whole of it is left to the framework. */
   const send = (exchange: Exchange, step: number, layer: number, based: Map<string, Kept>) => {
-    const { collective, roles, peers, bases, block } = exchange;
+    const { collective, roles, peers, bases, sent: senders, block } = exchange;
     const raw = CODECS.identity.payloadBytes(block);
     const cells = roles.map((role) => cellFor(plan, step, layer, role, collective));
     const untouched = cells.every((cell) => cell === null || cell.codec === 'off');
@@ -140,7 +146,11 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
       if (starts) {
         const bytes = Math.max(kept?.bytes ?? 0, bases * stateBytes(block, order, baseDtype));
         const nativeBytes = Math.max(kept?.nativeBytes ?? 0, bases * stateBytes(block, order, 'native'));
-        based.set(key, { kind, bytes, nativeBytes });
+        based.set(key, { kind, bytes, nativeBytes, historyBytes: kept?.historyBytes ?? 0 });
+      }
+      const holds = based.get(key);
+      if (holds && cell?.statistics === 'previous' && codec !== 'off' && !keyframe) {
+        holds.historyBytes = Math.max(holds.historyBytes, senders * historyBytes(codec, block));
       }
       const sent = keyframe ? (cell?.keyframeCodec ?? 'identity') : codec;
       const predictor = order === 2 && !keyframe ? predictorBytes(block) : 0;
@@ -175,9 +185,9 @@ export function predict(plan: Plan, shapes: Shapes): Prediction {
       for (let step = 0; step < shapes.steps; step++) {
         for (const exchange of exchanges) send(exchange, step, layer, based);
       }
-      for (const { bytes, nativeBytes } of based.values()) {
-        baseMemoryBytes += bytes;
-        nativeBaseMemoryBytes += nativeBytes;
+      for (const { bytes, nativeBytes, historyBytes: beside } of based.values()) {
+        baseMemoryBytes += bytes + beside;
+        nativeBaseMemoryBytes += nativeBytes + beside;
       }
     }
   }

@@ -39,7 +39,7 @@ const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
   'channel base_store state telemetry predictor measures kernels/*',
-  'observe cpu/*',
+  'observe cpu/* statistics',
   'coding',
   'messages',
   'collectives',
@@ -53,7 +53,7 @@ const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\/|^cpu\//;
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
   torch:
-    /^(codecs\/|kernels(\/|$)|cpu\/launch|adapters\/|base_store|state|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
+    /^(codecs\/|kernels(\/|$)|cpu\/launch|adapters\/|base_store|state|statistics|predictor|measures|observe|coding|messages|collectives|forwards|session)/,
   numpy: /^(codecs\/|cpu\/|observe$)/,
   // what compiles the CPU's kernels, and what loads them; neither is needed to run
   numba: /^cpu\/(vectors|arithmetic|build)$/,

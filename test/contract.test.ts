@@ -19,6 +19,7 @@ const PLAN = compilePlan({
     { steps: '3', roles: ['o', 'k'], collectives: ['all_to_all'], codec: 'identity' },
     { layers: 2, codec: 'binary', residualOrder: 0, feedback: false },
     { steps: '5-6', codec: 'binary', feedback: false },
+    { steps: 7, codec: 'lm1', residualOrder: 2, statistics: 'previous' },
   ],
 });
 const CALLS = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((step) =>
@@ -44,7 +45,7 @@ print(json.dumps({
     "exact": {name: module.EXACT for name, module in modules.items()},
     "delayed": [name for name in modules if codecs.is_delayed(name)],
     "aligned": [coding.aligned(size) for size in given["sizes"]],
-    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe, t.base_dtype] for t in treatments],
+    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe, t.base_dtype, t.statistics] for t in treatments],
 }))
 `;
 
@@ -82,9 +83,9 @@ test('Both languages find the same cell for every call', () => {
     const cell = cellFor(PLAN, ...call);
     return cell === null || cell.codec === 'off'
       ? null
-      : [cell.codec, cell.residualOrder, cell.feedback, cell.keyframeCodec, cell.baseDtype];
+      : [cell.codec, cell.residualOrder, cell.feedback, cell.keyframeCodec, cell.baseDtype, cell.statistics];
   });
-  expect(new Set(expected.map((each) => JSON.stringify(each))).size).toBe(5);
+  expect(new Set(expected.map((each) => JSON.stringify(each))).size).toBe(6);
   expect(python.cells).toEqual(expected);
 });
 

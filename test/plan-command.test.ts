@@ -49,6 +49,12 @@ test('A policy file is read relative to the working directory and its cells are 
   expect(out).toMatch(/1\. all steps, all layers, q k v o, all collectives: int2 of the residual/);
 });
 
+test('Statistics that are not exact are named', async () => {
+  writeFileSync(join(folder, 'one.policy.yaml'), 'preset: cfx-2bit\nstatistics: previous\n');
+  const { out } = await cfx('plan', '--policy', join(folder, 'one.policy.yaml'));
+  expect(out).toContain('lm2 of the predicted residual, keyframes in int8, statistics of the step before');
+});
+
 test('The memory that bases in 8 bits save is shown', async () => {
   writeFileSync(join(folder, 'eight.policy.yaml'), 'preset: paper-2bit\nbaseDtype: int8\n');
   const native = await cfx('plan', ...TINY, '--ulysses', '2', '--dtype', 'bf16');

@@ -8,14 +8,32 @@ test('A preset compiles to one cell for everything', () => {
     planId: expect.stringMatching(/^[0-9a-f]{16}$/),
     policy: 'paper-1bit',
     warmupSteps: 1,
-    cells: [{ ...ALL, codec: 'binary', residualOrder: 1, feedback: true, keyframeCodec: 'identity', baseDtype: 'native' }],
+    cells: [
+      {
+        ...ALL,
+        codec: 'binary',
+        residualOrder: 1,
+        feedback: true,
+        keyframeCodec: 'identity',
+        baseDtype: 'native',
+        statistics: 'exact',
+      },
+    ],
   });
 });
 
 test('Exact codecs and "off" default to residual order 0', () => {
   expect(compilePlan({ preset: 'identity' }).cells[0]).toMatchObject({ codec: 'identity', residualOrder: 0 });
   expect(compilePlan({ preset: 'off' }).cells).toEqual([
-    { ...ALL, codec: 'off', residualOrder: 0, feedback: true, keyframeCodec: 'identity', baseDtype: 'native' },
+    {
+      ...ALL,
+      codec: 'off',
+      residualOrder: 0,
+      feedback: true,
+      keyframeCodec: 'identity',
+      baseDtype: 'native',
+      statistics: 'exact',
+    },
   ]);
 });
 
@@ -27,6 +45,25 @@ test("A rule's type of base comes before the policy's, which holds for the prese
   });
   expect(plan.cells.map(({ baseDtype }) => baseDtype)).toEqual(['native', 'int8']);
   expect(compilePlan({ preset: 'paper-2bit' }).planId).not.toBe(compilePlan({ preset: 'paper-2bit', baseDtype: 'int8' }).planId);
+});
+
+test("A policy's statistics hold for what can choose them, and a rule's come first", () => {
+  const plan = compilePlan({
+    preset: 'cfx-2bit',
+    statistics: 'previous',
+    rules: [
+      { roles: ['o'], codec: 'lm2', statistics: 'sampled' },
+      { roles: ['q'], codec: 'int8', residualOrder: 1 },
+      { roles: ['k'], codec: 'binary', residualOrder: 0 },
+      { roles: ['v'], codec: 'binary', feedback: false },
+      { steps: 9, codec: 'off' },
+    ],
+  });
+  const [o, ...rest] = plan.cells.map(({ statistics }) => statistics);
+  expect(o).toBe('sampled');
+  expect(rest.slice(0, 4)).toEqual(['exact', 'exact', 'exact', 'exact']);
+  expect(new Set(rest.slice(4))).toEqual(new Set(['previous']));
+  expect(compilePlan({ preset: 'cfx-2bit' }).cells.every(({ statistics }) => statistics === 'exact')).toBe(true);
 });
 
 test('What is exact stays exact: its base is never rounded', () => {

@@ -71,6 +71,24 @@ test('Bases in 8 bits take a byte an element and a byte for 32 channels of a tok
   expect(own.nativeBaseMemoryBytes).toBe(own.baseMemoryBytes);
 });
 
+test("Statistics of the step before cost a sender a channel's scales and nothing on the wire", () => {
+  for (const [preset, bytes] of [
+    ['paper-1bit', 2],
+    ['cfx-2bit', 1],
+  ] as const) {
+    for (const [degrees, sent, channels] of [
+      [{ ring: 4 }, 2, 256],
+      [{ ulysses: 2 }, 4, 128],
+    ] as const) {
+      const exact = of({ preset }, degrees).perRank;
+      const { perRank } = of({ preset, statistics: 'previous' }, degrees);
+      expect(perRank.wireBytes).toBe(exact.wireBytes);
+      expect(perRank.baseMemoryBytes - exact.baseMemoryBytes).toBe(5 * sent * (bytes * channels + 16));
+      expect(of({ preset, statistics: 'sampled' }, degrees).perRank).toEqual(exact);
+    }
+  }
+});
+
 test('Another type of base starts from a keyframe, and the larger one is counted', () => {
   const rules: Policy['rules'] = [{ steps: '10-', codec: 'binary', baseDtype: 'int8' }, { codec: 'binary' }];
   const { perRank, sites } = of({ rules }, { ring: 2 });

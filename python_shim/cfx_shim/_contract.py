@@ -135,6 +135,7 @@ _Observe = {
 _Collective = {"enum": ("all_gather", "all_to_all"), "type": "string"}
 _KeyframeCodec = {"enum": ("centred4", "centred5", "fp8", "identity", "int4", "int8"), "type": "string"}
 _BaseDtype = {"enum": ("int8", "native"), "type": "string"}
+_Statistics = {"enum": ("exact", "previous", "sampled"), "type": "string"}
 _Cell = {
     "type": "object",
     "properties": {
@@ -194,6 +195,7 @@ _Cell = {
         "feedback": {"type": "boolean"},
         "keyframeCodec": _KeyframeCodec,
         "baseDtype": _BaseDtype,
+        "statistics": _Statistics,
     },
     "additionalProperties": False,
     "required": (
@@ -205,6 +207,7 @@ _Cell = {
         "layers",
         "residualOrder",
         "roles",
+        "statistics",
         "steps",
     ),
 }

@@ -16,6 +16,7 @@ class Treatment:
     ``codec`` is a codec's name, or None to leave the tensor to the framework. ``order``: 0 codes the tensor itself, 1
     its difference to the base, 2 its difference to a prediction from the base and its trend. ``keyframe`` is the
     codec of keyframes, ``base_dtype`` what bases are kept in: "native" is the tensor's own type, "int8" 8 bits.
+    ``statistics``: what channel scales and the predictor's beta are taken from, see ``statistics``.
     """
 
     codec: str | None
@@ -23,6 +24,7 @@ class Treatment:
     feedback: bool
     keyframe: str = "identity"
     base_dtype: str = "native"
+    statistics: str = "exact"
 
 
 UNTOUCHED = Treatment(None, 0, False)
@@ -65,5 +67,6 @@ def _cell(raw):
         raise ValueError(f"codec {codec!r} is unknown; there are: {', '.join(CODECS)}")
     treatment = UNTOUCHED
     if codec != "off":
-        treatment = Treatment(codec, raw["residualOrder"], raw["feedback"], raw["keyframeCodec"], raw["baseDtype"])
+        kept = raw["keyframeCodec"], raw["baseDtype"], raw["statistics"]
+        treatment = Treatment(codec, raw["residualOrder"], raw["feedback"], *kept)
     return tuple(raw["steps"]), tuple(raw["layers"]), frozenset(raw["roles"]), frozenset(raw["collectives"]), treatment

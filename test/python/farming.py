@@ -94,6 +94,7 @@ def cell(codec, **changes):
         "feedback": True,
         "keyframeCodec": "identity",
         "baseDtype": "native",
+        "statistics": "exact",
         **changes,
     }
 

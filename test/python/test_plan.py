@@ -16,6 +16,7 @@ def cell(**changes):
         "feedback": True,
         "keyframeCodec": "identity",
         "baseDtype": "native",
+        "statistics": "exact",
         **changes,
     }
 

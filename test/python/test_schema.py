@@ -22,6 +22,7 @@ PLAN = {
             "feedback": True,
             "keyframeCodec": "identity",
             "baseDtype": "native",
+            "statistics": "exact",
         }
     ],
 }
