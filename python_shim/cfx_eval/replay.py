@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 import torch
 
-from cfx_shim import coding
+from cfx_shim import coding, statistics
+from cfx_shim.base_store import BaseKey, BaseStore
 from cfx_shim.coding import Section, aligned
 from cfx_shim.plan import Plan
 
@@ -32,19 +33,35 @@ def _replay(trace, plan, site):
     row = {**asdict(site), "codec": [], "energy": [], "error": []}
     raw = wire = 0
     seconds = [0.0, 0.0]
-    states = None
+    bases = BaseStore()
+    sent_key, received_key, history_key = (
+        BaseKey("replay", site.name, site.role, site.branch, end) for end in ("send", "receive", "send statistics")
+    )
     for step, x in trace.read(site):
         section = Section(site.role, x, plan.treatment(step, site.layer, site.role, site.collective))
         if section.treatment.codec is None:
-            states, received, name, sent = None, x, "off", section.block_bytes
+            bases.drop_all()
+            received, name, sent = x, "off", section.block_bytes
         else:
-            section.open(step < plan.warmup_steps, _fits(states, section))
-            if section.order and not _fits(states, section):
-                layout = section.layout
-                states = [torch.zeros(layout.shape(len(x)), dtype=layout.stored) for _ in range(2)]
-            received = _exchange(section, x, states if section.order else (None, None), seconds)
+            states, history = [None, None], None
+            has_base = has_history = False
+            if section.order:
+                kept = [bases.get(key, section.layout, len(x), x.device) for key in (sent_key, received_key)]
+                states, has_base = [state for state, _ in kept], kept[0][1]
+            if section.treatment.statistics == statistics.PREVIOUS:
+                layout = statistics.layout(section.codec, section.channels)
+                history, has_history = bases.get(history_key, layout, len(x), x.device)
+                has_history &= bases.age(history_key) >= section.order
+            section.open(step < plan.warmup_steps, has_base, has_history)
+            received = _exchange(section, x, states, history, seconds)
             if section.order and section.treatment.feedback and not torch.equal(*states):
                 raise Disagreement(f"{site}, step {step}: the bases of sender and receiver differ")
+            for key in (sent_key, received_key) if section.order else ():
+                bases.set_valid(key, None, False)
+            if section.keeps_history:
+                bases.set_valid(history_key, None, False)
+            else:
+                bases.drop(history_key)
             name = section.treatment.keyframe if section.keyframe else section.treatment.codec
             sent = aligned(section.bytes)
         row["codec"].append(name)
@@ -64,20 +81,15 @@ def _replay(trace, plan, site):
     }
 
 
-def _exchange(section, x, states, seconds):
+def _exchange(section, x, states, history, seconds):
     room = torch.zeros((len(x), section.bytes), dtype=torch.uint8)
     began = time.perf_counter()
-    coding.encode(section, x, room, states[0])
+    coding.encode(section, x, room, states[0], history)
     coded = time.perf_counter()
     received = coding.decode(section, room, states[1])
     seconds[0] += coded - began
     seconds[1] += time.perf_counter() - coded
     return received
-
-
-def _fits(states, section):
-    layout = section.layout
-    return states is not None and (states[0].shape, states[0].dtype) == (layout.shape(len(section.blocks)), layout.stored)
 
 
 def _squared(x):

@@ -15,7 +15,8 @@ import torch
 class BaseKey:
     """One base: whose (``group`` name, ``site`` = transformer and layer, ``role``, ``branch``) and which ``end``.
 
-    ``end`` is ``send`` or ``receive`` (all_to_all, one block per peer), ``own`` or ``peers`` (all_gather).
+    ``end`` is ``send`` or ``receive`` (all_to_all, one block per peer), ``own`` or ``peers`` (all_gather); a sender's
+    history (see ``statistics``) is kept alike under its end and ``statistics``, and nobody else's is comparable.
     """
 
     group: str
@@ -42,10 +43,18 @@ class BaseStore:
 
     def set_valid(self, key: BaseKey, group, comparable: bool):
         """``comparable``: the other end holds the same bits (not so for a sender's base without feedback)."""
-        self._valid[key] = (group, comparable)
+        self._valid[key] = (group, comparable, self.age(key) + 1)
+
+    def age(self, key: BaseKey) -> int:
+        """How many sends have set it since it was last not valid."""
+        return self._valid[key][2] if key in self._valid else 0
 
     def is_comparable(self, key: BaseKey) -> bool:
         return key in self._valid and self._valid[key][1]
+
+    def drop(self, key: BaseKey):
+        """Only ``key`` has to start anew."""
+        self._valid.pop(key, None)
 
     def drop_all(self):
         """Every site starts from a keyframe; memory is kept."""
@@ -70,7 +79,7 @@ class BaseStore:
         The name is ``site|role|branch|source>destination`` in global ranks, with ``*`` for all ranks of a ring.
         """
         found = {}
-        for key, (group, comparable) in self._valid.items():
+        for key, (group, comparable, _) in self._valid.items():
             if not comparable:
                 continue
             me = group.ranks[group.rank]

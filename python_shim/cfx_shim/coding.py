@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from . import codecs, predictor, state as states
+from . import codecs, predictor, state as states, statistics
 from ._contract import SECTION_ALIGN
+from .codecs import _sample
 from .plan import Treatment
 
 
@@ -24,6 +25,8 @@ class Section:
     # whether a base was there before this call: only then a keyframe tells how it changes
     continues: bool = False
     offset: int = 0
+    # what this send takes its channel scales and beta from
+    statistics: str = statistics.EXACT
 
     @property
     def tokens(self):
@@ -74,10 +77,18 @@ class Section:
         base_dtype = states.NATIVE if self.delayed else self.treatment.base_dtype
         return states.layout(base_dtype, self.order, self.tokens, self.channels, self.blocks.dtype)
 
-    def open(self, warm, has_base):
+    @property
+    def keeps_history(self):
+        """Whether the sender keeps statistics of this send for the next one."""
+        return self.treatment.statistics == statistics.PREVIOUS and not self.keyframe
+
+    def open(self, warm, has_base, has_history=False):
         """Decide what this send is: a keyframe in the warm-up and where a base is needed and not there."""
         self.continues = self.order > 0 and has_base
         self.keyframe = self.lossy and (warm or (self.order > 0 and not self.continues))
+        self.statistics = self.treatment.statistics
+        if self.statistics == statistics.PREVIOUS and not has_history:
+            self.statistics = statistics.EXACT
 
     @property
     def predicts(self):
@@ -94,8 +105,11 @@ def aligned(size):
     return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
-def encode(section, blocks, room, state):
-    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes] and move ``state``; returns 0-d bool: NaN or Inf was seen."""
+def encode(section, blocks, room, state, history=None):
+    """Write ``blocks`` [B, N, C] into ``room`` [B, bytes] and move ``state``; returns 0-d bool: NaN or Inf was seen.
+
+    ``history``: the sender's, where the section keeps one.
+    """
     codec = section.codec
     if codec is None:
         room.view(blocks.dtype).copy_(blocks.reshape(blocks.shape[0], -1))
@@ -112,15 +126,28 @@ def encode(section, blocks, room, state):
         return non_finite
     base, trend = section.layout.read(state)
     delta = torch.sub(blocks.float(), base)
-    energy = predicted = None
+    energy = predicted = next_beta = None
     if section.predicts:
-        energy = predictor.fit(delta, trend, room[:, section.payload_bytes :])
-        predicted = predictor.predicted_change(trend, room[:, section.payload_bytes :])
+        betas = room[:, section.payload_bytes :]
+        if section.keeps_history:
+            next_beta = statistics.block_beta(delta, trend)
+        if section.statistics == statistics.PREVIOUS:
+            betas.copy_(statistics.beta_of(history, codec, section.channels).expand_as(betas))
+        elif section.statistics == statistics.SAMPLED:
+            energy = predictor.fit(_sample.taken(delta), _sample.taken(trend), betas)
+        else:
+            energy = predictor.fit(delta, trend, betas)
+        predicted = predictor.predicted_change(trend, betas)
         delta.sub_(predicted)
-    if energy is not None and getattr(codec, "TAKES_ENERGY", False):
-        non_finite = codec.encode(delta, payload, energy)
+    if section.statistics == statistics.PREVIOUS:
+        known = {"channel_scales": statistics.scales_of(history, codec, section.channels)}
+    elif section.statistics == statistics.SAMPLED:
+        known = {"channel_scales": codec.CHANNEL_SCALES.of_channels(_sample.taken(delta).abs(), energy)}
     else:
-        non_finite = codec.encode(delta, payload)
+        known = {"energy": energy} if energy is not None and getattr(codec, "TAKES_ENERGY", False) else {}
+    non_finite = codec.encode(delta, payload, **known)
+    if section.keeps_history:
+        statistics.keep(history, codec, delta, next_beta)
     if section.treatment.feedback:
         _move(section, state, base, codec.decode(payload, section.tokens, section.channels), predicted)
     else:

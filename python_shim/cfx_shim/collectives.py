@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from . import messages
+from . import messages, statistics
 from ._contract import SECTION_ALIGN
 from .base_store import BaseKey
 from .coding import Section, aligned
@@ -69,7 +69,7 @@ class Collectives:
         send = self._buffer(group, "send", (group.size, size), sections[0].blocks.device)
         receive = self._buffer(group, "receive", (group.size, size), sections[0].blocks.device)
         bases = [self._base(place, section, group, "send", group.size - 1) for section in sections]
-        messages.write(sections, bases, send, group.rank)
+        messages.write(sections, bases, send, group.rank, self._histories(place, sections, group, "send"))
         self._pass_on(group, send)
         self._show(place, sections, group, "all_to_all", send)
         dist.all_to_all_single(receive, send, group=group.handle)
@@ -89,7 +89,7 @@ class Collectives:
         send = self._buffer(group, "own", (1, size), sections[0].blocks.device)
         receive = self._buffer(group, "peers", (group.size, size), sections[0].blocks.device)
         bases = [self._base(place, section, group, "own", 1) for section in sections]
-        messages.write(sections, bases, send, None)
+        messages.write(sections, bases, send, None, self._histories(place, sections, group, "own"))
         self._pass_on(group, send)
         self._show(place, sections, group, "all_gather", send)
         work = dist.all_gather_into_tensor(receive, send, group=group.handle, async_op=True)
@@ -191,7 +191,8 @@ class Collectives:
         offset = 0
         for section in sections:
             has_base = section.order > 0 and self._has_base(place, section, group, ends)
-            section.open(place.step < self.warmup_steps, has_base)
+            has_history = has_base and self._has_history(place, section, group, ends[0])
+            section.open(place.step < self.warmup_steps, has_base, has_history)
             section.offset = offset
             offset += aligned(section.bytes)
         return offset + SECTION_ALIGN
@@ -200,10 +201,9 @@ class Collectives:
         return BaseKey(group.name, _site(place), section.role, place.branch, end)
 
     def _has_base(self, place, section, group, ends):
-        counts = {"send": group.size - 1, "receive": group.size - 1, "own": 1, "peers": group.size - 1}
         for end in ends:
             key = self._key(place, section, group, end)
-            if not self._bases.get(key, section.layout, counts[end], section.blocks.device)[1]:
+            if not self._bases.get(key, section.layout, _count_of(group, end), section.blocks.device)[1]:
                 return False
         # a sender's base that went without feedback is not what the receivers hold: it cannot serve with it
         sender = self._key(place, section, group, ends[0])
@@ -215,12 +215,36 @@ class Collectives:
             return None
         return self._bases.get(self._key(place, section, group, end), section.layout, count, section.blocks.device)[0]
 
+    def _history(self, place, section, group, end):
+        """(history, valid) of a sender at ``end``."""
+        key, layout = self._history_key(place, section, group, end), statistics.layout(section.codec, section.channels)
+        return self._bases.get(key, layout, _count_of(group, end), section.blocks.device)
+
+    def _has_history(self, place, section, group, end):
+        if section.treatment.statistics != statistics.PREVIOUS:
+            return False
+        _, valid = self._history(place, section, group, end)
+        return valid and self._bases.age(self._history_key(place, section, group, end)) >= section.order
+
+    def _histories(self, place, sections, group, end):
+        """Per section the history that the sender keeps, or None."""
+        return [self._history(place, each, group, end)[0] if each.keeps_history else None for each in sections]
+
+    def _history_key(self, place, section, group, end):
+        return self._key(place, section, group, f"{end} statistics")
+
     def _mark(self, place, section, group, ends):
         if section.order == 0:
             return
         for end in ends:
             comparable = section.treatment.feedback or end in ("receive", "peers")
             self._bases.set_valid(self._key(place, section, group, end), group, comparable)
+        # it is that of the step before or none
+        history = self._history_key(place, section, group, ends[0])
+        if section.keeps_history:
+            self._bases.set_valid(history, group, False)
+        else:
+            self._bases.drop(history)
 
     def _count(self, place, sections, group, collective):
         peers = group.size - 1
@@ -241,6 +265,11 @@ class Collectives:
             # the flag blocks' unused bytes and the padding stay zero for good
             buffer = self._buffers[key] = torch.zeros(shape, dtype=torch.uint8, device=device)
         return buffer
+
+
+def _count_of(group, end):
+    """Blocks that are kept at ``end``."""
+    return 1 if end == "own" else group.size - 1
 
 
 def _site(place):

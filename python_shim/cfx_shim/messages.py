@@ -5,7 +5,7 @@ Sections that kernels can code go through them together, the others one by one a
 
 import torch
 
-from . import codecs, coding, kernels
+from . import codecs, coding, kernels, statistics
 from ._contract import SECTION_ALIGN
 from .cpu import launch as compiled
 from .kernels import formats
@@ -15,15 +15,18 @@ from .state import GROUP as EIGHT_BIT_GROUP
 TRITON, COMPILED = "triton", "compiled"
 
 
-def write(sections, states, send, own):
+def write(sections, states, send, own, histories=None):
     """Code every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and move ``states``.
 
-    ``own`` None: there is no such block. Sets every message's flag.
+    ``own`` None: there is no such block. ``histories``: those of sections that keep one, which move too. Sets every
+    message's flag.
     """
+    histories = histories or [None] * len(sections)
     _check_size(sections, send)
     together, alone = _split(sections, states)
     for position, (path, codec, indices) in enumerate(together):
         chosen = [sections[index] for index in indices]
+        kept = [histories[index] for index in indices if histories[index] is not None]
         _launches(path).encode(
             [section.blocks for section in chosen],
             _states(states, indices),
@@ -34,12 +37,14 @@ def write(sections, states, send, own):
             chosen[0].order,
             chosen[0].treatment.feedback,
             position == 0,
+            *((chosen[0].statistics, kept) if path == TRITON else ()),
         )
     flag = None
     for index in alone:
-        section, state = sections[index], states[index]
+        section, state, history = sections[index], states[index], histories[index]
         for blocks, compact in _slices(send.shape[0], own):
-            seen = coding.encode(section, section.blocks[blocks], _room(send[blocks], section), _part(state, compact))
+            room, parts = _room(send[blocks], section), (_part(state, compact), _part(history, compact))
+            seen = coding.encode(section, section.blocks[blocks], room, *parts)
             flag = seen if flag is None else flag | seen
     if not together:
         send[:, -SECTION_ALIGN] = flag
@@ -130,8 +135,17 @@ def kernel_kind(section, state):
     if kernels.available(blocks.device):
         path = TRITON if _triton_takes(section, in_eight_bits) else None
     else:
-        path = COMPILED if not in_eight_bits and compiled.takes(codec, order, blocks) else None
-    return None if path is None else (path, codec, order, feedback, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride())
+        path = COMPILED if _compiled_take(section, in_eight_bits) else None
+    if path is None:
+        return None
+    taken = section.statistics, section.keeps_history
+    return path, codec, order, feedback, taken, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
+
+
+def _compiled_take(section, in_eight_bits):
+    # they take statistics of all tokens, and keep none
+    exact = section.treatment.statistics == statistics.EXACT
+    return exact and not in_eight_bits and compiled.takes(section.treatment.codec, section.order, section.blocks)
 
 
 def _triton_takes(section, in_eight_bits):

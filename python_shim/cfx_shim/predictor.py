@@ -15,7 +15,7 @@ On the wire, per block: C bytes, beta_c as a signed byte in steps of 1/64 (-2 to
 
 import torch
 
-from .codecs import _sums
+from .codecs import _log_scales, _sums
 
 _STEPS = 64.0
 
@@ -27,17 +27,29 @@ def fit(delta, trend, room):
     """
     trend = trend.float()
     own, mixed, trends = (_sums.over_tokens(product) for product in (delta * delta, delta * trend, trend * trend))
-    beta = torch.where(trends > 0, mixed / trends, 0.0)
-    codes = (beta * _STEPS).nan_to_num_(0.0).round_().clamp_(-128, 127).to(torch.int8)
-    room.copy_(codes.view(torch.uint8))
+    room.copy_(_codes(torch.where(trends > 0, mixed / trends, 0.0)))
     beta = _beta(room)
     # own - beta·(2·mixed - beta·trends); rounding may leave less than nothing where the prediction is perfect
     return own.sub_(mixed.mul_(2.0).sub_(trends.mul_(beta)).mul_(beta)).clamp_(min=0.0)
 
 
+def fit_block(delta, trend):
+    """One beta for all channels of ``delta`` and ``trend``, both float32 [B, N, C], its byte as [B, 1] uint8.
+
+    A token's products are summed over channels in the two halves of ``codecs._log_scales``, then over tokens.
+    """
+    halves = (_log_scales.by_group(product, _sums.over_channels_signed) for product in (delta * trend, trend * trend))
+    mixed, trends = (_sums.over_tokens((half[:, :, 0] + half[:, :, 1]).unsqueeze(2)) for half in halves)
+    return _codes(torch.where(trends > 0, mixed / trends, 0.0))
+
+
 def predicted_change(trend, room):
     """beta·d [B, N, C] float32 from the stored beta: the same products on the sender and on every receiver."""
     return trend.float() * _beta(room).unsqueeze(1)
+
+
+def _codes(beta):
+    return (beta * _STEPS).nan_to_num_(0.0).round_().clamp_(-128, 127).to(torch.int8).view(torch.uint8)
 
 
 def _beta(room):

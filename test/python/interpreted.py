@@ -12,7 +12,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shi
 
 import torch  # noqa: E402
 
-from cfx_shim import coding  # noqa: E402
+from cfx_shim import coding, statistics  # noqa: E402
 from cfx_shim.kernels import formats, launch  # noqa: E402
 from cfx_shim.plan import Treatment  # noqa: E402
 
@@ -45,6 +45,7 @@ class Case:
         feedback=True,
         change=None,
         base_dtype="native",
+        statistics="exact",
     ):
         generator = torch.Generator().manual_seed(tokens * 1000 + channels)
         # tokens are not side by side, as in a fused projection's output
@@ -56,7 +57,8 @@ class Case:
         self.xs = [fused[:, :, index] for index in range(sections)]
         self.own = formats.NOBODY if own is None else own
         self.peers = [rank for rank in range(ranks) if rank != own]
-        self.sections = [coding.Section(role, x, Treatment(codec, order, feedback, base_dtype=base_dtype)) for role, x in zip("qkv", self.xs)]
+        treatment = Treatment(codec, order, feedback, base_dtype=base_dtype, statistics=statistics)
+        self.sections = [coding.Section(role, x, treatment, statistics=statistics) for role, x in zip("qkv", self.xs)]
         self.offsets, at = [], 0
         for section in self.sections:
             self.offsets.append(at)
@@ -71,14 +73,16 @@ class Case:
             self.states.append(state)
         self.order, self.in_place = order, bool(order) and base_dtype == "native"
         self.codec = formats.of(codec)
+        self.generator = generator
 
-    def eager(self):
+    def eager(self, histories=None):
         message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         flag = False
         for index, section in enumerate(self.sections):
             for compact, rank in enumerate(self.peers):
                 room = message[rank : rank + 1, self.offsets[index] :][:, : section.bytes]
-                flag |= bool(coding.encode(section, self.xs[index][rank : rank + 1], room, part(states, index, compact)))
+                kept = part(states, index, compact), part(histories, index, compact)
+                flag |= bool(coding.encode(section, self.xs[index][rank : rank + 1], room, *kept))
         message[:, -16] = flag
         return message, states
 
@@ -86,7 +90,8 @@ class Case:
         message, states = self.eager()
         found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         feedback = self.sections[0].treatment.feedback
-        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, self.order, feedback, True)
+        taken = self.sections[0].statistics
+        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, self.order, feedback, True, taken)
         wrong = same("message", message, found)
         for one, other in zip(states, moved):
             wrong += same("sender's state", one, other)
@@ -105,6 +110,35 @@ class Case:
                 wrong += same("values", values, (moved[index][:, 0] if self.in_place else outs[index])[compact : compact + 1])
         for one, other in zip(states, moved):
             wrong += same("receiver's state", one, other)
+        return wrong
+
+
+class Steps(Case):
+    """Sends after a keyframe with statistics of the step before: the first ones have none."""
+
+    def run(self):
+        layout = statistics.layout(self.sections[0].codec, self.xs[0].shape[2])
+        histories = [torch.full(layout.shape(len(self.peers)), POISON, dtype=torch.uint8) for _ in self.xs]
+        kept, received, wrong = [history.clone() for history in histories], [state.clone() for state in self.states], []
+        for step in range(self.order + 3):
+            for section in self.sections:
+                section.open(False, True, step >= self.order)
+                section.blocks.add_(torch.randn(section.blocks.shape, generator=self.generator).to(section.blocks.dtype) * 0.2)
+            taken = self.sections[0].statistics
+            assert taken == ("exact" if step < self.order else "previous")
+            before = [state.clone() for state in self.states]
+            message, states = self.eager(histories)
+            found = torch.full(self.shape, POISON, dtype=torch.uint8)
+            launch.encode(self.codec, self.xs, self.states, found, self.offsets, self.own, self.order, True, True, taken, kept)
+            pairs = [("message", message, found), *zip(["sender's state"] * 3, states, self.states)]
+            used = layout.scale_bytes + 1
+            for name, one, other in [*pairs, *(("history", one[:, :used], other[:, :used]) for one, other in zip(histories, kept))]:
+                wrong += same(f"step {step}, {name}", one, other)
+            tokens, channels = self.xs[0].shape[1:]
+            outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+            launch.decode(self.codec, outs, before, found, self.offsets, self.own, self.order, tokens, channels)
+            for one, other in zip(self.states, before):
+                wrong += same(f"step {step}, receiver's state", one, other)
         return wrong
 
 
@@ -165,6 +199,21 @@ def cases():
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
     yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
+    for codec, order in FORMATS:
+        yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
+    yield "lm2, a sample of few tokens", Case("lm2", 2, tokens=5, statistics="sampled", sections=3)
+    for codec, order in (*FORMATS, ("lm1", 1)):
+        for tokens, channels in ((131, 12), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
+            name = f"{codec}, order {order}, the step before, {tokens} tokens, {channels} channels"
+            yield name, Steps(codec, order, "bfloat16", tokens=tokens, channels=channels, statistics="previous")
+    yield "int2, the step before, q, k, v of three ranks", Steps("int2", 1, "float16", 3, 1, tokens=9, sections=3, statistics="previous")
+    yield "lm2, the step before, own block of two", Steps("lm2", 2, "bfloat16", 1, None, tokens=10, sections=2, statistics="previous")
+    for order in (1, 2):
+        eight = {"tokens": 11, "channels": 128, "base_dtype": "int8", "statistics": "previous"}
+        yield f"lm1, order {order}, the step before, 8-bit state", Steps("lm1", order, "bfloat16", **eight)
+    for what, change in VALUES.items():
+        for codec, order in (("int2", 1), ("lm2", 2)):
+            yield f"{codec}, the step before, {what}", Steps(codec, order, tokens=7, change=change, statistics="previous")
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def _relative_errors(pipe, session):
 
     encode, sums = coding.encode, {}
 
-    def measured(section, blocks, room, state):
+    def measured(section, blocks, room, state, *history):
         before = None if state is None or section.keyframe else state.clone()
-        seen = encode(section, blocks, room, state)
+        seen = encode(section, blocks, room, state, *history)
         if before is not None:
             received = coding.decode(section, room, before)
             total, count = sums.get(section.role, (0.0, 0))

@@ -36,12 +36,17 @@ def constants(kind, codec, channels, order, eight_bit):
     form = formats.of(codec)
     if kind == "statistics":
         return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False)
+    if kind in ("one launch", "first"):
+        previous = kind == "one launch"
+        return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
     if kind == "encode":
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False)
     return decode_kernel, launch.decode_constants(form, channels, order, eight_bit, False)
 
 
-def warps(kind, known):
+def warps(kind, known, target="sm_90"):
+    if kind in ("one launch", "first"):
+        return tiles.token_warps(known["ROWS"], known["WIDTH"], TARGETS[target].warp_size)
     return 4 if kind == "statistics" else tiles.row_warps(known["ROWS"], known["WIDTH"])
 
 
@@ -54,12 +59,13 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, **others):
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state|message)\d?", name)
-        types[name] = {"message": "*u8", "state": state, "x": "*bf16", "out": "*bf16"}[tensor[1]] if tensor else "i32"
-        if name not in ("own", "peers"):
+        tensor = re.fullmatch(r"(x|out|state|message|history|workspace)\d?", name)
+        of = {"message": "*u8", "history": "*u8", "workspace": "*i32", "state": state, "x": "*bf16", "out": "*bf16"}
+        types[name] = of[tensor[1]] if tensor else "i32"
+        if name not in ("own", "peers", "taken", "stride", "first"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
-    options = {"num_warps": warps(kind, known), **launch.OPTIONS, **others}
+    options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
     return triton.compile(source, target=TARGETS[target], options=options), known
 
 

@@ -10,6 +10,8 @@ A codec is a module of this package, or one size of a family (``lowrank_r32``: `
   Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
 - ``TAKES_ENERGY``, where true: ``encode`` has a third argument, the squares of ``x`` summed over tokens ([B, C] float32)
   as far as a predictor knows them, else None.
+- ``CHANNEL_SCALES`` (optional): the module whose ``of_channels`` gives the channels' scales; then ``encode`` takes them
+  as ``channel_scales`` where they are not to come from ``x``.
 - ``TREND_GAIN`` (optional, else 1): with residual order 2, how much of what is decoded counts as the base's trend.
 - ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C].
 - ``encode_reference`` and ``decode_reference``: the same in the plainest form, the truth that tests compare with.

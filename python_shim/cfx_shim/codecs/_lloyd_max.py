@@ -49,8 +49,8 @@ class LloydMax:
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
         return _log_scales.scale_bytes(tokens, channels) + self._bits * _bit_planes.plane_bytes(tokens, channels)
 
-    def encode(self, x, payload, energy=None):
-        return self._encode(x, payload, energy, _bit_planes.pack)
+    def encode(self, x, payload, energy=None, channel_scales=None):
+        return self._encode(x, payload, energy, _bit_planes.pack, channel_scales)
 
     def encode_reference(self, x, payload, energy=None):
         return self._encode(x, payload, energy, _bit_planes.pack_reference)
@@ -61,10 +61,10 @@ class LloydMax:
     def decode_reference(self, payload, tokens: int, channels: int):
         return self._decode(payload, tokens, channels, _bit_planes.look_up_reference)
 
-    def _encode(self, x, payload, energy, pack):
+    def _encode(self, x, payload, energy, pack, channel_scales=None):
         tokens, channels = x.shape[1:]
         magnitude = x.abs()
-        non_finite = _log_scales.write(magnitude, payload, energy)
+        non_finite = _log_scales.write(magnitude, payload, energy, channel_scales)
         signs, *index = self._planes(payload, tokens, channels)
         signs.copy_(pack(x >= 0))
         if index:

@@ -21,6 +21,8 @@ from . import _sums
 # of a standard Gaussian
 MEAN_MAGNITUDE = 0.7978845608028654
 V_BIAS, U_BIAS = 24, 16
+# of a channel's scale
+CHANNEL_BYTES = 1
 # float32 has 20 more bits of mantissa, and a bias of its own
 _SHIFT, _FLOAT_BIAS = 20, 127
 
@@ -34,17 +36,24 @@ def group_channels(channels: int) -> int:
     return 8 * ((channels + 15) // 16)
 
 
-def write(magnitude, payload, energy=None):
-    """Reduce ``magnitude`` [B, N, C] float32 >= 0 into the start of ``payload`` [B, bytes] uint8.
+def of_channels(magnitude, energy=None):
+    """The channels' scales [B, C] uint8, as a payload holds them, from ``magnitude`` [B, n, C] of any tokens.
 
-    ``energy`` [B, C] float32 is the sum of its squares over tokens, where it is known.
-    Returns a 0-d bool tensor: NaN or Inf was seen.
+    ``energy`` [B, C] float32 is the sum of its squares over these tokens, where it is known.
     """
-    batch, tokens, channels = magnitude.shape
     if energy is None:
         energy = _sums.over_tokens(magnitude * magnitude)
-    v = _codes((energy / tokens).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
-    rows, columns = _by_group(magnitude), _by_group(_values(v, V_BIAS).unsqueeze(1))
+    return _codes((energy / magnitude.shape[1]).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
+
+
+def write(magnitude, payload, energy=None, channel_scales=None):
+    """Reduce ``magnitude`` [B, N, C] float32 >= 0 into the start of ``payload`` [B, bytes] uint8.
+
+    ``channel_scales``: v as ``of_channels`` gives it, where it is not to come from ``magnitude`` and ``energy``. Returns a 0-d bool tensor: NaN or Inf was seen.
+    """
+    batch, tokens, channels = magnitude.shape
+    v = of_channels(magnitude, energy) if channel_scales is None else channel_scales
+    rows, columns = by_group(magnitude), by_group(_values(v, V_BIAS).unsqueeze(1))
     non_finite = ~(rows.amax() < torch.inf)
     u = torch.where(columns > 0, rows / columns, 0.0)
     payload[:, : 2 * tokens] = _codes(u, U_BIAS).reshape(batch, 2 * tokens)
@@ -63,11 +72,11 @@ def read(payload, tokens: int, channels: int):
     return scale
 
 
-def _by_group(magnitude):
-    """Sums [B, N, 2] over the channels of the first u of ``magnitude`` [B, N, C] and over those of the second."""
-    split = group_channels(magnitude.shape[2])
-    first = _sums.over_channels(magnitude[:, :, :split])
-    rest = _sums.over_channels(magnitude[:, :, split:]) if magnitude.shape[2] > split else torch.zeros_like(first)
+def by_group(x, over_channels=_sums.over_channels):
+    """Sums [B, N, 2] over the channels of the first u of ``x`` [B, N, C] float32 and over those of the second."""
+    split = group_channels(x.shape[2])
+    first = over_channels(x[:, :, :split])
+    rest = over_channels(x[:, :, split:]) if x.shape[2] > split else torch.zeros_like(first)
     return torch.stack([first, rest], dim=2)
 
 

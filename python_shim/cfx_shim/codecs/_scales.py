@@ -13,19 +13,30 @@ import torch
 from . import _sums
 
 _HALF_MAX = 65504.0
+# of a channel's scale
+CHANNEL_BYTES = 2
 
 
 def scale_bytes(tokens: int, channels: int) -> int:
     return 2 * tokens + 2 * channels
 
 
-def write_scales(magnitude, payload):
+def of_channels(magnitude, energy=None):
+    """The channels' scales [B, 2·C] uint8, as a payload holds them, from ``magnitude`` [B, n, C] of any tokens."""
+    v = _stored(_sums.over_tokens(magnitude) / magnitude.shape[1])
+    return v.to(torch.float16).view(torch.uint8)
+
+
+def write_scales(magnitude, payload, channel_scales=None):
     """Reduce ``magnitude`` [B, N, C] float32 >= 0 and store u, v at the start of ``payload`` [B, bytes] uint8.
 
-    Returns u [B, N] and v [B, C] in float32 *as stored*, and a 0-d bool tensor: NaN or Inf was seen.
+    ``channel_scales``: v as ``of_channels`` gives it, where it is not to come from ``magnitude``. Returns u [B, N] and v [B, C] in float32 *as stored*, and a 0-d bool tensor: NaN or Inf was seen.
     """
     tokens, channels = magnitude.shape[1:]
-    v = _stored(_sums.over_tokens(magnitude) / tokens)
+    if channel_scales is None:
+        v = _stored(_sums.over_tokens(magnitude) / tokens)
+    else:
+        v = channel_scales.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
     rows, columns = _sums.over_channels(magnitude), _sums.over_channels(v).unsqueeze(1)
     # the maximum keeps a NaN; torch.isfinite would say the same in five calls instead of one
     non_finite = ~(rows.amax() < torch.inf)

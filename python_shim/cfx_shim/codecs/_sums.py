@@ -36,10 +36,19 @@ def over_tokens(x):
 
 def over_channels(magnitude):
     """``magnitude`` [..., C] float32 >= 0 -> [...] float32: NaN where one is NaN or Inf, or the sum may pass float32."""
+    return _on_grid(magnitude, magnitude)
+
+
+def over_channels_signed(x):
+    """The same of ``x`` float32 of either sign."""
+    return _on_grid(x, x.abs())
+
+
+def _on_grid(x, magnitude):
     # of magnitudes, the bits rise with the value, NaN above all
     largest = magnitude.view(torch.int32).amax(dim=-1, keepdim=True)
     shift = max(_SMALLEST_SHIFT, (magnitude.shape[-1] - 1).bit_length())
     # 1.5 · 2^(e - 1 + p): adding it rounds to the grid, which is its last place. Past float32 the exponent 255 makes a NaN.
     exponent = (largest >> 23).bitwise_and_(0xFF).add_(shift).clamp_(max=0xFF)
     rounder = exponent.bitwise_left_shift_(23).bitwise_or_(1 << 22).view(torch.float32)
-    return (magnitude + rounder).sub_(rounder).sum(dim=-1)
+    return (x + rounder).sub_(rounder).sum(dim=-1)

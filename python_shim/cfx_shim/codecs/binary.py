@@ -13,6 +13,8 @@ import torch
 from . import _bit_planes, _scales
 
 EXACT = False
+# where its channels' scales come from
+CHANNEL_SCALES = _scales
 # a float16 scale that no encoder writes may be NaN or Inf
 FINITE = False
 
@@ -21,10 +23,10 @@ def payload_bytes(tokens: int, channels: int, item_bytes: int) -> int:
     return _scales.scale_bytes(tokens, channels) + _bit_planes.plane_bytes(tokens, channels)
 
 
-def encode(x, payload):
+def encode(x, payload, channel_scales=None):
     """See ``codecs``: ``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8."""
     tokens, channels = x.shape[1:]
-    _, _, non_finite = _scales.write_scales(x.abs(), payload)
+    _, _, non_finite = _scales.write_scales(x.abs(), payload, channel_scales)
     payload[:, _scales.scale_bytes(tokens, channels) :] = _bit_planes.pack_at_least(x, 0.0)
     return non_finite
 

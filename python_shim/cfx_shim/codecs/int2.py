@@ -14,6 +14,8 @@ import torch
 from . import _bit_planes, _scales
 
 EXACT = False
+# where its channels' scales come from
+CHANNEL_SCALES = _scales
 # a float16 scale that no encoder writes may be NaN or Inf
 FINITE = False
 LOW, HIGH = 0.5, 2.0
@@ -29,11 +31,11 @@ def _split(payload, tokens: int, channels: int):
     return payload[:, start:middle], payload[:, middle:]
 
 
-def encode(x, payload):
+def encode(x, payload, channel_scales=None):
     """See ``codecs``: ``x`` [B, N, C] float32 into ``payload`` [B, payload_bytes] uint8."""
     tokens, channels = x.shape[1:]
     magnitude = x.abs()
-    u, v, non_finite = _scales.write_scales(magnitude, payload)
+    u, v, non_finite = _scales.write_scales(magnitude, payload, channel_scales)
     signs, levels = _split(payload, tokens, channels)
     signs.copy_(_bit_planes.pack_at_least(x, 0.0))
     levels.copy_(_bit_planes.pack_at_least(magnitude, u.unsqueeze(2) * v.unsqueeze(1)))

@@ -3,10 +3,12 @@
 Payload layout: see ``_lloyd_max``, with 3 planes. 2·N + C + 3·N·ceil(C / 8) bytes.
 """
 
+from . import _log_scales
 from ._lloyd_max import LloydMax
 
 EXACT = False
 TAKES_ENERGY = True
+CHANNEL_SCALES = _log_scales
 
 _codec = LloydMax(3)
 payload_bytes = _codec.payload_bytes

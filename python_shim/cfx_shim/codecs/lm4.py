@@ -3,10 +3,12 @@
 Payload layout: see ``_lloyd_max``, with 4 planes. 2·N + C + 4·N·ceil(C / 8) bytes.
 """
 
+from . import _log_scales
 from ._lloyd_max import LloydMax
 
 EXACT = False
 TAKES_ENERGY = True
+CHANNEL_SCALES = _log_scales
 
 _codec = LloydMax(4)
 payload_bytes = _codec.payload_bytes

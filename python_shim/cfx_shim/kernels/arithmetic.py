@@ -33,11 +33,22 @@ def narrowed(x, dtype: tl.constexpr, SOFT: tl.constexpr):
 @triton.jit
 def sum_over_channels(magnitude, shift):
     """``_sums.over_channels``: ``magnitude`` [R, W] >= 0, zero in the padding, ``shift`` [R] = max(2, ceil(log2 C)) -> [R]."""
+    return _sum_on_grid(magnitude, magnitude, shift)
+
+
+@triton.jit
+def sum_over_channels_signed(x, shift):
+    """``_sums.over_channels_signed``, likewise."""
+    return _sum_on_grid(x, tl.abs(x), shift)
+
+
+@triton.jit
+def _sum_on_grid(x, magnitude, shift):
     # of magnitudes, the bits rise with the value, NaN above all
     largest = tl.max(magnitude.to(tl.int32, bitcast=True), axis=1)
     exponent = tl.minimum((largest >> 23) + shift, 255)
     rounder = ((exponent << 23) | (1 << 22)).to(tl.float32, bitcast=True)[:, None]
-    return tl.sum((magnitude + rounder) - rounder, axis=1)
+    return tl.sum((x + rounder) - rounder, axis=1)
 
 
 @triton.jit

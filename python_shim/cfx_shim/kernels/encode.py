@@ -1,13 +1,23 @@
 """The encode launch: one program codes a few tokens of one block, whole rows, and moves the sender's state.
 
-A token's scale needs its row and the channels' scales, which the statistics launch has put into the message.
+A token's scale needs its row and the channels' scales, which the statistics launch has put into the message or the
+launch before this one into the sender's history.
 """
 
 import triton
 import triton.language as tl
 
-from .arithmetic import beta_value, half_scale, small_float, small_float_value, sum_over_channels, widened
+from .arithmetic import (
+    beta_value,
+    half_scale,
+    small_float,
+    small_float_value,
+    sum_over_channels,
+    sum_over_channels_signed,
+    widened,
+)
 from .bit_planes import pack
+from .history import finish, keep, part_of, sample_first
 from .placement import chosen, flag, rank_of, tile_of
 from .reconstruct import moved, reconstruct
 from .states import read_state, write_state
@@ -25,13 +35,20 @@ def encode_kernel(
     offset0,
     offset1,
     offset2,
+    history0,
+    history1,
+    history2,
+    workspace,
     x_block,
     x_token,
     message_stride,
     flags,
     tokens,
+    taken,
+    stride,
     own,
     peers,
+    first,
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -50,12 +67,31 @@ def encode_kernel(
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
+    PREVIOUS: tl.constexpr,
+    KEEPS: tl.constexpr,
+    HISTORY: tl.constexpr,
+    HISTORY_WIDTH: tl.constexpr,
+    MEAN_MAGNITUDE: tl.constexpr,
 ):
-    """Grid: tiles of tokens, blocks, sections. A row of the tile [ROWS, WIDTH] is one token's group of channels."""
+    """Grid: tiles of tokens, blocks, sections. A row of the tile [ROWS, WIDTH] is one token's group of channels.
+
+    ``PREVIOUS``: this launch is the first and the only one, channel scales and beta are the history's. ``KEEPS``: a tile is
+    one token, and the sample's make the next history.
+    """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
     payload = message + rank * message_stride + offset
+    lane = tile
+    if KEEPS:
+        tile = sample_first(tile, taken, stride)
+        history = history0
+        if section == 1:
+            history = history1
+        if section == 2:
+            history = history2
+        history += block * HISTORY
+        counters, room, rows_of_sums = part_of(workspace, section, block, tl.num_programs(1), CHANNELS, HISTORY)
     row, known, group, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
     token = row // GROUPS
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
@@ -66,20 +102,41 @@ def encode_kernel(
             state, block, tile, tokens, place, inside, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT
         )
         delta = delta - held
+    shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     plane = tokens * ((CHANNELS + 7) // 8)
+    mixed = tl.cast(0.0, tl.float32)
+    trends = tl.cast(0.0, tl.float32)
     if ORDER == 2:
-        codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
-        beta = beta_value(codes.to(tl.int8, bitcast=True))
-        predicted = last * beta
+        if KEEPS & (lane < taken):
+            mixed = tl.sum(sum_over_channels_signed(delta * last, shift), axis=0)
+            trends = tl.sum(sum_over_channels(last * last, shift), axis=0)
+        betas = payload + scales + BITS * plane + channel
+        if PREVIOUS:
+            codes = tl.load(history + (2 if HALF_SCALES else 1) * CHANNELS)
+            if lane == 0:
+                tl.store(betas, tl.zeros([ROWS, WIDTH], tl.uint8) + codes, mask=inside)
+        else:
+            codes = tl.load(betas, mask=inside, other=0)
+        predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
         delta = delta - predicted
+    stored_v = payload + (2 if HALF_SCALES else 1) * GROUPS * tokens
+    given_v = stored_v
+    if PREVIOUS:
+        given_v = history
     if HALF_SCALES:
-        v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
+        v = tl.load(given_v.to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
+        if PREVIOUS:
+            if lane == 0:
+                tl.store(stored_v.to(tl.pointer_type(tl.float16)) + channel, v, mask=inside)
         v = v.to(tl.float32)
     else:
-        v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=inside, other=0).to(tl.int32), V_BIAS)
+        v = tl.load(given_v + channel, mask=inside, other=0)
+        if PREVIOUS:
+            if lane == 0:
+                tl.store(stored_v + channel, v, mask=inside)
+        v = small_float_value(v.to(tl.int32), V_BIAS)
     magnitude = tl.abs(delta)
-    shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
     rows, columns = sum_over_channels(magnitude, shift), sum_over_channels(v, shift)
     finite = rows < float("inf")
     u = tl.where(columns > 0, tl.div_rn(rows, columns), 0.0)
@@ -106,5 +163,19 @@ def encode_kernel(
         if not FEEDBACK:
             new = widened(value, SOFT)
         write_state(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
-    if tl.max((~finite).to(tl.int32), axis=0) == 1:
+    if KEEPS:
+        if not PREVIOUS:
+            # nobody reads the history in this launch
+            room = history
+        keep(
+            delta, mixed, trends, counters, rows_of_sums, room, lane, taken, channel, inside,
+            CHANNELS, ORDER, HALF_SCALES, V_BIAS, MEAN_MAGNITUDE,
+        )  # fmt: skip
+    seen = tl.max((~finite).to(tl.int32), axis=0)
+    if PREVIOUS:
+        finish(
+            seen, workspace, counters, room, history, message, message_stride, flags, peers, first,
+            HISTORY, HISTORY_WIDTH,
+        )  # fmt: skip
+    elif seen == 1:
         flag(message, message_stride, flags, peers, 1)

@@ -5,6 +5,7 @@ import functools
 from dataclasses import dataclass
 
 from .. import codecs
+from .._contract import SECTION_ALIGN
 from ..codecs import _lloyd_max, _log_scales, int2
 
 
@@ -27,6 +28,10 @@ class Format:
     @property
     def groups(self):
         return 1 if self.half_scales else 2
+
+    def history_bytes(self, channels):
+        """Of a sender's history, see ``cfx_shim.statistics``."""
+        return -(-((2 if self.half_scales else 1) * channels + 1) // SECTION_ALIGN) * SECTION_ALIGN
 
     def group_channels(self, channels):
         """Channels that one u covers, in whole bytes of a bit plane."""

@@ -4,9 +4,12 @@ All arguments come from shapes and the plan, nothing is read from a device and n
 captured into a graph.
 """
 
+import functools
+
+import torch
 import triton
 
-from ..codecs import _log_scales
+from ..codecs import _log_scales, _sample
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
@@ -47,14 +50,24 @@ def shape_constants(form, channels, eight_bit, soft):
     }
 
 
-def encode_constants(form, channels, order, feedback, eight_bit, soft):
+def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False):
     shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
-    return shape_constants(form, channels, eight_bit, soft) | {
+    history = form.history_bytes(channels)
+    known = shape_constants(form, channels, eight_bit, soft)
+    if keeps:
+        # a tile is one token
+        known["ROWS"] = form.groups
+    return known | {
         "SHIFT_FIRST": shifts[0],
         "SHIFT_LAST": shifts[-1],
         "ORDER": order,
         "FEEDBACK": feedback,
         "THRESHOLDS": form.thresholds,
+        "PREVIOUS": previous,
+        "KEEPS": keeps,
+        "HISTORY": history,
+        "HISTORY_WIDTH": tiles.power_of_two(history),
+        "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
     }
 
 
@@ -77,40 +90,52 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
     }
 
 
-def encode(form, xs, states, message, offsets, own, order, feedback, first):
+def encode(form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=()):
     """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
 
     ``states``: one of ``state``'s layouts each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none
     is). The byte 16 before a message's end becomes 1 in all of them if NaN or Inf is seen; ``first`` says
     that no launch before this one has coded into these messages, and sets it to 0 before.
+
+    ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: with "previous" there is one launch,
+    else two.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     eight_bit, soft = in_eight_bits(states), interpreted()
     flags = message.shape[1] - 16
-    arguments = (*_three(xs), *_three(states or xs), message, *_three(offsets), xs[0].stride(0), xs[0].stride(1))
-    strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), eight_bit, soft)
-    statistics_kernel[(-(-channels // strip), blocks, len(xs))](
-        *arguments,
-        message.stride(0),
-        flags if first else -1,
-        tokens,
-        own,
-        peers,
-        **statistics_constants(form, channels, order, strip, eight_bit, soft),
-        num_warps=4,
-        **OPTIONS,
-    )
-    constants = encode_constants(form, channels, order, feedback, eight_bit, soft)
+    previous, keeps = statistics == "previous", bool(histories)
+    tensors = (*_three(xs), *_three(states or xs), message, *_three(offsets))
+    strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0))
+    if not previous:
+        strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), eight_bit, soft)
+        statistics_kernel[(-(-channels // strip), blocks, len(xs))](
+            *tensors,
+            *strides,
+            flags if first else -1,
+            tokens,
+            *(_sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)),
+            own,
+            peers,
+            **statistics_constants(form, channels, order, strip, eight_bit, soft),
+            num_warps=4,
+            **OPTIONS,
+        )
+    constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps)
+    workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
-        *arguments,
-        message.stride(0),
+        *tensors,
+        *_three(histories or [message]),
+        workspace,
+        *strides,
         flags,
         tokens,
+        *_sample.of_tokens(tokens),
         own,
         peers,
+        int(first),
         **constants,
-        num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
+        num_warps=_encode_warps(constants),
         **OPTIONS,
     )
 
@@ -136,6 +161,19 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels):
         num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
         **OPTIONS,
     )
+
+
+def _encode_warps(constants):
+    rows, width = constants["ROWS"], constants["WIDTH"]
+    return tiles.token_warps(rows, width, 64 if torch.version.hip else 32) if constants["KEEPS"] else tiles.row_warps(rows, width)
+
+
+@functools.cache
+def _workspace(device, parts, channels, history):
+    """``history``'s for ``parts`` blocks of all sections: shared by all launches of a shape, which come one after the other."""
+    row = -(-channels // 4) * 4 + 4
+    words = 4 + parts * (_sample.MOST + history // 4 + 2 * _sample.MOST * row)
+    return torch.zeros(words, dtype=torch.int32, device=device)
 
 
 def _three(items):

@@ -11,7 +11,7 @@ from . import formats, launch
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
     "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, int order,"
-    " bool feedback, bool first) -> ()"
+    " bool feedback, bool first, str statistics, Tensor(c!)[] histories) -> ()"
 )
 _library.define(
     "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int order,"
@@ -19,8 +19,9 @@ _library.define(
 )
 
 
-def _encode(xs, states, message, offsets, own, codec, order, feedback, first):
-    launch.encode(formats.of(codec), xs, states, message, offsets, own, order, feedback, first)
+def _encode(xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories):
+    form = formats.of(codec)
+    launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
 
 
 def _decode(outs, states, message, offsets, own, codec, order, tokens, channels):

@@ -1,19 +1,11 @@
-"""The statistics launch: what a block's channels need before its rows can be coded, in one pass over its inputs.
+"""The statistics launch: what a block's channels need before its rows can be coded, in one pass over its inputs or over a
+sample of their tokens.
 
 One program reduces one strip of channels over all tokens, so nothing is left for a second stage and no atomics are
 needed. It writes channel scales and the predictor's beta where the message has them.
 
-It reads what the encode launch reads once more. Taking beta and channel scales from the step before instead would save
-that, and costs this much relative error in the loop (k and v of scenes-flux, ring 4, every fourth block, 28 / 10 steps;
-with the eager codecs' arithmetic but for the scales' rounding):
-
-                                lm1              lm2              lm3
-    of this step          .0351 / .0938    .0112 / .0347    .0052 / .0159
-    scales of the last    .0359 / .0960    .0120 / .0370    .0058 / .0175
-    beta of the last      .0379 / .0998    .0129 / .0385    .0061 / .0178
-    both of the last      .0415 / .1140    .0139 / .0455    .0067 / .0215
-
-A fifth to a third more for both, so no kernel does it.
+It reads what the encode launch reads once more, or 128 tokens of it. What these and what none at all (``history``) cost in
+error: ``codecs/FINDINGS.md``.
 """
 
 import triton
@@ -41,6 +33,8 @@ def statistics_kernel(
     message_stride,
     flags,
     tokens,
+    taken,
+    stride,
     own,
     peers,
     CHANNELS: tl.constexpr,
@@ -54,7 +48,7 @@ def statistics_kernel(
     EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: strips of channels, blocks, sections."""
+    """Grid: strips of channels, blocks, sections. Of the tokens, ``taken`` that are ``stride`` apart count."""
     strip, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
@@ -74,15 +68,17 @@ def statistics_kernel(
     own_sum = tl.zeros([64, STRIP], tl.float32)
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
-    for first in range(0, tokens, 64):
-        token = (first + tl.arange(0, 64))[:, None]
-        inside = (token < tokens) & (channel < CHANNELS)[None, :]
+    for first in range(0, taken, 64):
+        lane = first + tl.arange(0, 64)
+        exists = (lane < taken)[:, None]
+        token = (lane * stride)[:, None]
+        inside = exists & (channel < CHANNELS)[None, :]
         value = widened(tl.load(x + token.to(tl.int64) * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
         place = token.to(tl.int64) * CHANNELS + channel[None, :]
         last = value
         if EIGHT_BIT:
             column = token.to(tl.int64) * ((CHANNELS + 31) // 32) + group[None, :]
-            kept = (token < tokens) & group_known[None, :]
+            kept = exists & group_known[None, :]
             held, last = eight_bit.read(base + place, scales + column, inside, kept, ORDER, 64, STRIP)
             value = value - held
         elif ORDER >= 1:
@@ -97,7 +93,7 @@ def statistics_kernel(
             mixed_sum += value * last
             trend_sum += last * last
     own_total = fold_lanes(own_sum, STRIP)
-    count = tl.cast(tokens, tl.float32)
+    count = tl.cast(taken, tl.float32)
     known = channel < CHANNELS
     if HALF_SCALES:
         v = half_scale(tl.div_rn(own_total, count))

@@ -20,6 +20,11 @@ def row_warps(rows, width):
     return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
 
 
+def token_warps(rows, width, lanes):
+    """One load a thread, of which a warp has ``lanes``, where a tile is a token: what is done beside takes registers."""
+    return max(1, min(512 // lanes, rows * width // (_LOAD * lanes)))
+
+
 def strip(channels, item_bytes, others, eight_bit=False, interpreted=False):
     """Channels a statistics program reduces: narrow strips where few programs would leave a large GPU idle.
 
