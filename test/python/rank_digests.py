@@ -1,8 +1,9 @@
 """What two real ranks get and keep, as digests: a script, so that a test can run it with kernels in Triton's interpreter
 (TRITON_INTERPRET=1) and without, and compare.
 
-Four steps of q, k and v in bfloat16, v with another codec, and a tensor that rides along; both collectives. Prints
-{"launches": how many kernel launches there were, "digests": [...]}, in the order of the steps.
+Steps of q, k and v in bfloat16, v with another codec, and a tensor that rides along; both collectives, with exact statistics
+and with others. Prints {"launches": how many launches of each kernel there were, "digests": [...]}, in the order of the
+steps.
 """
 
 import hashlib
@@ -22,41 +23,54 @@ from ranks import run_ranks  # noqa: E402
 
 from cfx_shim.plan import Treatment  # noqa: E402
 
-LM2, BINARY = Treatment("lm2", 2, True), Treatment("binary", 1, True)
+# steps, treatment of q and k, treatment of v
+EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
+OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
 
 
 def digest(tensor):
     return hashlib.blake2b(bytes(tensor.contiguous().view(torch.uint8).flatten().tolist()), digest_size=8).hexdigest()
 
 
+class Counted:
+    """A kernel that counts its launches."""
+
+    def __init__(self, kernel):
+        self.kernel, self.launches = kernel, 0
+
+    def __getitem__(self, grid):
+        self.launches += 1
+        return self.kernel[grid]
+
+
 def counted_launches():
-    """A list that grows with each launch of ours."""
-    calls = []
-    if os.environ.get("TRITON_INTERPRET"):
-        from cfx_shim.kernels import launch
+    """Kernel -> itself, counted."""
+    if not os.environ.get("TRITON_INTERPRET"):
+        return {}
+    from cfx_shim.kernels import launch
 
-        for name in ("encode", "decode"):
-            original = getattr(launch, name)
-            setattr(launch, name, lambda *args, f=original, name=name: (calls.append(name), f(*args))[1])
-    return calls
+    counted = {name: Counted(getattr(launch, f"{name}_kernel")) for name in ("statistics", "encode", "decode")}
+    for name, kernel in counted.items():
+        setattr(launch, f"{name}_kernel", kernel)
+    return counted
 
 
-def run(rank):
-    calls, found = counted_launches(), []
+def run(rank, steps, first, last):
+    counted, found = counted_launches(), []
     for layer, collective in enumerate(COLLECTIVES):
         us = RankUnderTest()
         shape = us.blocks(collective, 5, 20)
-        for step in range(4):
-            sections = [(role, slowly_varying(rank, step, role, shape, torch.bfloat16), LM2) for role in "qk"]
-            sections.append(("v", slowly_varying(rank, step, "v", shape, torch.bfloat16), BINARY))
+        for step in range(steps):
+            sections = [(role, slowly_varying(rank, step, role, shape, torch.bfloat16), first) for role in "qk"]
+            sections.append(("v", slowly_varying(rank, step, "v", shape, torch.bfloat16), last))
             sections.append(("x", slowly_varying(rank, step, "x", us.blocks(collective, 2, 3)), OFF))
             received = us.exchange(collective, step, sections, layer=layer)
             found.append([digest(block) for blocks in received for block in blocks])
         found.append(us.bases.digests())
         assert us.bases_agree()
-    return {"launches": len(calls), "digests": found}
+    return {"launches": {name: kernel.launches for name, kernel in counted.items()}, "digests": found}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(run_ranks(2, run, timeout=400)))
+    print(json.dumps(run_ranks(2, run, *{"exact": EXACT, "others": OTHERS}[sys.argv[1]], timeout=400)))

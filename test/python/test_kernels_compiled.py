@@ -195,9 +195,49 @@ def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind,
     assert traffic.bytes_an_element(kind, order, item_bytes=2, eight_bit=True) == bytes_an_element
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_launch_reads_its_inputs_once_without_spills_or_contraction(target, tmp_path):
+    kernel, known = compiled("one launch", "lm2", 4096, 2, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 128
+    assert kernel.metadata.shared <= 16384
+    assert contractions(kernel, tmp_path) == 0
+    assert_traffic_of_one_launch(kernel, known, target, TRAFFIC["encode", 2])
+
+
+def test_one_launch_without_a_predictor_moves_6_bytes_an_element(tmp_path):
+    kernel, known = compiled("one launch", "lm1", 4096, 1, "sm_90")
+    assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+    assert_traffic_of_one_launch(kernel, known, "sm_90", TRAFFIC["encode", 1])
+
+
+@pytest.mark.parametrize("kind", ["one launch", "first"])
+@pytest.mark.parametrize("codec, channels, order", [("binary", 3072, 1), ("int2", 640, 1), ("lm1", 3072, 2), ("lm3", 768, 2)])
+def test_what_keeps_statistics_does_not_spill_at_production_shapes(kind, codec, channels, order, tmp_path):
+    kernel, _ = compiled(kind, codec, channels, order, "sm_90")
+    assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+    assert widths(kernel).count(16) >= 3
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_one_launch_does_not_spill_beside_a_state_in_8_bits(order, tmp_path):
+    kernel, _ = compiled("one launch", "lm2", 4096, order, "sm_90", eight_bit=True)
+    assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+
+
 def test_a_contraction_would_be_seen(tmp_path):
     kernel, _ = compiled("decode", "lm1", 4096, 2, "sm_90", enable_fp_fusion=True)
     assert contractions(kernel, tmp_path) > 0
+
+
+def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
+    """Beside the inputs, 16 bytes wide: a float32 stored and one loaded per element at a tree's node, which only the
+    sample's 128 tokens see, and the history copied, once a block."""
+    threads = warps("one launch", known, target) * kernel.metadata.warp_size
+    elements = known["ROWS"] * known["WIDTH"]
+    wide = 16 * threads * widths(kernel).count(16)
+    assert known["HISTORY_WIDTH"] == 16 * threads
+    assert wide == (bytes_an_element + 2 * 4) * elements + 2 * known["HISTORY_WIDTH"]
 
 
 def assert_traffic(kind, kernel, known, order):
