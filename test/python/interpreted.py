@@ -13,7 +13,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shi
 import torch  # noqa: E402
 
 from cfx_shim import coding, statistics  # noqa: E402
-from cfx_shim.kernels import formats, launch  # noqa: E402
+from cfx_shim.kernels import formats, launch, ops  # noqa: E402
 from cfx_shim.plan import Treatment  # noqa: E402
 
 POISON = 0xAB
@@ -120,7 +120,7 @@ class Steps(Case):
         layout = statistics.layout(self.sections[0].codec, self.xs[0].shape[2])
         histories = [torch.full(layout.shape(len(self.peers)), POISON, dtype=torch.uint8) for _ in self.xs]
         kept, received, wrong = [history.clone() for history in histories], [state.clone() for state in self.states], []
-        for step in range(self.order + 3):
+        for step in range(self.order + 2):
             for section in self.sections:
                 section.open(False, True, step >= self.order)
                 section.blocks.add_(torch.randn(section.blocks.shape, generator=self.generator).to(section.blocks.dtype) * 0.2)
@@ -140,6 +140,26 @@ class Steps(Case):
             for one, other in zip(self.states, before):
                 wrong += same(f"step {step}, receiver's state", one, other)
         return wrong
+
+
+class Operators(Case):
+    """What the operators declare of themselves, and their fakes, against what they do."""
+
+    def run(self):
+        layout = statistics.layout(self.sections[0].codec, self.xs[0].shape[2])
+        message, place = torch.zeros(self.shape, dtype=torch.uint8), (self.offsets, self.own, "lm2", self.order)
+        histories = [torch.zeros(layout.shape(len(self.peers)), dtype=torch.uint8) for _ in self.xs]
+        found = {}
+        for taken, kept in (("exact", []), ("exact", histories), ("sampled", []), ("previous", histories)):
+            arguments = (self.xs, self.states, message, *place, True, True, taken, kept)
+            found[f"encode, {taken}, {len(kept)} histories"] = self.checked(ops.encode, arguments)
+        found["decode"] = self.checked(ops.decode, ([], self.states, message, *place, *self.xs[0].shape[1:]))
+        return [f"{name}: {results}" for name, results in found.items() if set(results.values()) != {"SUCCESS"}]
+
+    @staticmethod
+    def checked(operator, arguments):
+        checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+        return torch.library.opcheck(operator, arguments, test_utils=checks, raise_exception=False)
 
 
 def part(states, index, compact):
@@ -177,7 +197,12 @@ VALUES = {
 FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2)]
 
 
-def cases():
+def cases(which):
+    """(name, case) of the sends that stand alone, or of those with statistics of the step before."""
+    yield from {"alone": alone, "steps": steps}[which]()
+
+
+def alone():
     for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0)]:
         for dtype in DTYPES:
             yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
@@ -199,11 +224,15 @@ def cases():
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
     yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
+    yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:
         yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
     yield "lm2, a sample of few tokens", Case("lm2", 2, tokens=5, statistics="sampled", sections=3)
+
+
+def steps():
     for codec, order in (*FORMATS, ("lm1", 1)):
-        for tokens, channels in ((131, 12), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
+        for tokens, channels in ((66, 9), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
             name = f"{codec}, order {order}, the step before, {tokens} tokens, {channels} channels"
             yield name, Steps(codec, order, "bfloat16", tokens=tokens, channels=channels, statistics="previous")
     yield "int2, the step before, q, k, v of three ranks", Steps("int2", 1, "float16", 3, 1, tokens=9, sections=3, statistics="previous")
@@ -218,4 +247,4 @@ def cases():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps({name: "; ".join(case.run()) for name, case in cases()}))
+    print(json.dumps({name: "; ".join(case.run()) for name, case in cases(sys.argv[1])}))

@@ -11,18 +11,23 @@ pytest.importorskip("triton", reason="kernels need Triton, which this torch come
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-@pytest.fixture(scope="module")
-def differences():
-    """Case -> what differs."""
-    script = os.path.join(HERE, "interpreted.py")
-    ran = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, timeout=600)
+# of cases: how many there are at least
+CASES = {"alone": 60, "steps": 25}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def differences(request):
+    """(kind of cases, case -> what differs)."""
+    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "interpreted.py"), request.param]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr[-4000:]
-    return json.loads(ran.stdout)
+    return request.param, json.loads(ran.stdout)
 
 
 def test_payloads_states_and_decoded_values_are_those_of_plain_torch_bit_for_bit(differences):
-    assert len(differences) > 60
-    assert {name: what for name, what in differences.items() if what} == {}
+    kind, found = differences
+    assert len(found) > CASES[kind]
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 def test_the_comparison_covers_all_codecs_that_have_kernels(differences):
@@ -30,7 +35,7 @@ def test_the_comparison_covers_all_codecs_that_have_kernels(differences):
     from cfx_shim.kernels import formats
 
     for codec in CODECS:
-        assert any(name.startswith(f"{codec},") for name in differences) == (formats.of(codec) is not None), codec
+        assert any(name.startswith(f"{codec},") for name in differences[1]) == (formats.of(codec) is not None), codec
 
 
 def _ranks(statistics, environment):

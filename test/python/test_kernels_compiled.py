@@ -62,7 +62,7 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, **others):
         tensor = re.fullmatch(r"(x|out|state|message|history|workspace)\d?", name)
         of = {"message": "*u8", "history": "*u8", "workspace": "*i32", "state": state, "x": "*bf16", "out": "*bf16"}
         types[name] = of[tensor[1]] if tensor else "i32"
-        if name not in ("own", "peers", "taken", "stride", "first"):
+        if name not in ("own", "peers", "taken", "stride", "leaves", "first"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
     options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
@@ -231,13 +231,13 @@ def test_a_contraction_would_be_seen(tmp_path):
 
 
 def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
-    """Beside the inputs, 16 bytes wide: a float32 stored and one loaded per element at a tree's node, which only the
-    sample's 128 tokens see, and the history copied, once a block."""
+    """Beside the inputs, 16 bytes wide: float32 sums of the sample's 128 tokens alone, one stored at a leaf, two loaded and
+    one stored at a node, one loaded at the root; and the history copied, once a block."""
     threads = warps("one launch", known, target) * kernel.metadata.warp_size
     elements = known["ROWS"] * known["WIDTH"]
     wide = 16 * threads * widths(kernel).count(16)
     assert known["HISTORY_WIDTH"] == 16 * threads
-    assert wide == (bytes_an_element + 2 * 4) * elements + 2 * known["HISTORY_WIDTH"]
+    assert wide == (bytes_an_element + 5 * 4) * elements + 2 * known["HISTORY_WIDTH"]
 
 
 def assert_traffic(kind, kernel, known, order):

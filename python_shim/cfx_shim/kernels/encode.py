@@ -17,7 +17,7 @@ from .arithmetic import (
     widened,
 )
 from .bit_planes import pack
-from .history import finish, keep, part_of, sample_first
+from .history import climb, finish, part_of, put_leaf, sample_first
 from .placement import chosen, flag, rank_of, tile_of
 from .reconstruct import moved, reconstruct
 from .states import read_state, write_state
@@ -46,6 +46,7 @@ def encode_kernel(
     tokens,
     taken,
     stride,
+    leaves,
     own,
     peers,
     first,
@@ -108,9 +109,10 @@ def encode_kernel(
     mixed = tl.cast(0.0, tl.float32)
     trends = tl.cast(0.0, tl.float32)
     if ORDER == 2:
-        if KEEPS & (lane < taken):
-            mixed = tl.sum(sum_over_channels_signed(delta * last, shift), axis=0)
-            trends = tl.sum(sum_over_channels(last * last, shift), axis=0)
+        if KEEPS:
+            if lane < taken:
+                mixed = tl.sum(sum_over_channels_signed(delta * last, shift), axis=0)
+                trends = tl.sum(sum_over_channels(last * last, shift), axis=0)
         betas = payload + scales + BITS * plane + channel
         if PREVIOUS:
             codes = tl.load(history + (2 if HALF_SCALES else 1) * CHANNELS)
@@ -120,6 +122,9 @@ def encode_kernel(
             codes = tl.load(betas, mask=inside, other=0)
         predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
         delta = delta - predicted
+    if KEEPS:
+        if lane < taken:
+            put_leaf(delta, mixed, trends, rows_of_sums, lane, leaves, channel, inside, CHANNELS, ORDER, HALF_SCALES)
     stored_v = payload + (2 if HALF_SCALES else 1) * GROUPS * tokens
     given_v = stored_v
     if PREVIOUS:
@@ -167,8 +172,8 @@ def encode_kernel(
         if not PREVIOUS:
             # nobody reads the history in this launch
             room = history
-        keep(
-            delta, mixed, trends, counters, rows_of_sums, room, lane, taken, channel, inside,
+        climb(
+            counters, rows_of_sums, room, lane, taken, leaves, channel, inside,
             CHANNELS, ORDER, HALF_SCALES, V_BIAS, MEAN_MAGNITUDE,
         )  # fmt: skip
     seen = tl.max((~finite).to(tl.int32), axis=0)

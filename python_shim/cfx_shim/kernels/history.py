@@ -1,15 +1,17 @@
 """Statistics for the next step, taken in the encode launch itself: the counterpart of ``cfx_shim.statistics``.
 
 With these a program codes one token, those of the sample first, so that what they have to do beside is done while the
-others work. A sample's token is a leaf of a binary tree, whose sums are ``_sums.over_tokens``' in halves: of two
-programs that meet at a node the later one adds both parts and goes on, so every sum has one order and nobody waits.
+others work. The sample's tokens are leaves of a binary tree (as many as the power of two from ``taken`` on), whose sums
+are those of ``_sums.over_tokens`` in halves: of two programs that meet at a node the later one adds both parts and goes
+on, so every sum has one order and nobody waits.
 
 All programs read the history that the last launch left, so the new one stays in the workspace until the last program
 of the block has read it; that one puts it in place. The last program of all writes the messages' flags.
 
 Workspace, 32-bit words, of which the counters are 0 between launches: blocks that are done, whether NaN or Inf was seen,
 2 unused; then for each section and block 128 counters (programs that are done, and those that came to a node, by its
-number), the new history, and 256 rows of sums by channel with behind them those of two products over channels.
+number), the new history, and 256 rows of sums by channel, behind them those of two products over channels. Rows and
+nodes are numbered from the root, 1, level by level; below h + i, the i-th of h on its level, are 2·h + i and 3·h + i.
 """
 
 import triton
@@ -18,7 +20,7 @@ import triton.language as tl
 from .arithmetic import beta_code, half_scale, small_float
 from .placement import flag
 
-_LEAVES = tl.constexpr(128)
+_MOST = tl.constexpr(128)
 _HEAD = tl.constexpr(4)
 
 
@@ -31,22 +33,46 @@ def sample_first(tile, taken, stride):
 @triton.jit
 def part_of(workspace, section, block, blocks, CHANNELS: tl.constexpr, HISTORY: tl.constexpr):
     """(the section's and block's counters, the bytes of its new history, its rows of sums)."""
-    words: tl.constexpr = _LEAVES + HISTORY // 4 + 2 * _LEAVES * ((CHANNELS + 3) // 4 * 4 + 4)
+    words: tl.constexpr = _MOST + HISTORY // 4 + 2 * _MOST * ((CHANNELS + 3) // 4 * 4 + 4)
     counters = workspace + _HEAD + (section * blocks + block).to(tl.int64) * words
-    room = (counters + _LEAVES).to(tl.pointer_type(tl.uint8))
-    return counters, room, (counters + _LEAVES + HISTORY // 4).to(tl.pointer_type(tl.float32))
+    room = (counters + _MOST).to(tl.pointer_type(tl.uint8))
+    return counters, room, (counters + _MOST + HISTORY // 4).to(tl.pointer_type(tl.float32))
 
 
 @triton.jit
-def keep(
+def put_leaf(
     left,
     mixed,
     trends,
+    rows,
+    lane,
+    leaves,
+    channel,
+    inside,
+    CHANNELS: tl.constexpr,
+    ORDER: tl.constexpr,
+    HALF_SCALES: tl.constexpr,
+):
+    """Store what the sample's token ``lane`` adds: ``left`` [ROWS, WIDTH], and its sums of products with order 2."""
+    behind: tl.constexpr = (CHANNELS + 3) // 4 * 4
+    mine = rows + (leaves + lane) * (behind + 4)
+    if HALF_SCALES:
+        tl.store(mine + channel, tl.abs(left), mask=inside)
+    else:
+        tl.store(mine + channel, left * left, mask=inside)
+    if ORDER == 2:
+        tl.store(mine + behind, mixed)
+        tl.store(mine + behind + 1, trends)
+
+
+@triton.jit
+def climb(
     counters,
     rows,
     room,
     lane,
     taken,
+    leaves,
     channel,
     inside,
     CHANNELS: tl.constexpr,
@@ -55,38 +81,38 @@ def keep(
     V_BIAS: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
 ):
-    """Add a token's ``left`` [ROWS, WIDTH] and its sums of products to the sample's; the last to come writes ``room``."""
+    """From leaf ``lane`` as far up as this program is the later one; from the root the history goes to ``room``."""
     behind: tl.constexpr = (CHANNELS + 3) // 4 * 4
     length: tl.constexpr = behind + 4
-    if HALF_SCALES:
-        sums = tl.abs(left)
-    else:
-        sums = left * left
     goes_on = lane < taken
-    half = _LEAVES // 2
+    half = tl.cast(leaves, tl.int32) // 2
     while half > 0:
         partner = lane ^ half
-        if goes_on & (partner < taken):
-            mine = rows + (2 * half + lane) * length
-            tl.store(mine + channel, sums, mask=inside)
-            if ORDER == 2:
-                tl.store(mine + behind, mixed)
-                tl.store(mine + behind + 1, trends)
-            node = counters + half + tl.minimum(lane, partner)
-            # the counter's release covers what all threads have stored
+        if goes_on:
+            # all threads' stores come before the counter's release, and before they are read
             tl.debug_barrier()
-            goes_on = tl.atomic_add(node, 1) == 1
-            if goes_on:
-                tl.store(node, 0)
-                other = rows + (2 * half + partner) * length
-                sums += tl.load(other + channel, mask=inside, other=0.0)
-                if ORDER == 2:
-                    mixed += tl.load(other + behind)
-                    trends += tl.load(other + behind + 1)
-                lane = tl.minimum(lane, partner)
+            if partner < taken:
+                node = counters + half + tl.minimum(lane, partner)
+                goes_on = tl.atomic_add(node, 1) == 1
+                if goes_on:
+                    tl.store(node, 0)
+        if goes_on:
+            mine, other = rows + (2 * half + lane) * length, rows + (2 * half + partner) * length
+            lane = tl.minimum(lane, partner)
+            above = rows + (half + lane) * length
+            # what nobody wrote is not added
+            added = tl.where(partner < taken, tl.load(other + channel, mask=inside, other=0.0), 0.0)
+            tl.store(above + channel, tl.load(mine + channel, mask=inside, other=0.0) + added, mask=inside)
+            if ORDER == 2:
+                for product in tl.static_range(2):
+                    place = behind + product
+                    tl.store(above + place, tl.load(mine + place) + tl.where(partner < taken, tl.load(other + place), 0.0))
         half //= 2
     if goes_on:
-        means = tl.div_rn(sums, tl.full(sums.shape, 1.0, tl.float32) * taken.to(tl.float32))
+        tl.debug_barrier()
+        root = rows + length
+        sums = tl.load(root + channel, mask=inside, other=0.0)
+        means = tl.div_rn(sums, tl.full(sums.shape, 1.0, tl.float32) * tl.cast(taken, tl.float32))
         if HALF_SCALES:
             tl.store(room.to(tl.pointer_type(tl.float16)) + channel, half_scale(means), mask=inside)
         else:
@@ -94,7 +120,7 @@ def keep(
             tl.store(room + channel, codes.to(tl.uint8), mask=inside)
         beta = tl.cast(0, tl.int32)
         if ORDER == 2:
-            beta = beta_code(mixed, trends)
+            beta = beta_code(tl.load(root + behind), tl.load(root + behind + 1))
         tl.store(room + (2 if HALF_SCALES else 1) * CHANNELS, beta.to(tl.uint8))
 
 

@@ -123,6 +123,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
         )
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
+    taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *tensors,
         *_three(histories or [message]),
@@ -130,7 +131,9 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
         *strides,
         flags,
         tokens,
-        *_sample.of_tokens(tokens),
+        taken,
+        stride,
+        tiles.power_of_two(taken),
         own,
         peers,
         int(first),
