@@ -19,17 +19,18 @@ export interface BenchOptions {
   python: string;
   env: { [name: string]: string | undefined };
   onLine: (line: string) => void;
+  signal?: AbortSignal;
 }
 
 /** Throws where a codec is not right: no figure of such a run is given away. */
-export async function measureCodecs({ job, python, env, onLine }: BenchOptions): Promise<Measured> {
+export async function measureCodecs({ job, python, env, onLine, signal }: BenchOptions): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), 'cfx-bench-'));
   try {
     const file = join(folder, 'job.json');
     writeFileSync(file, JSON.stringify(job));
     const outcome = await runProgram(
       [python, '-m', 'cfx_bench.codecs_main', file],
-      { env },
+      { env, signal },
       { env: { PYTHONPATH: SHIM_PATH }, onLine: (line) => line.startsWith(PROGRESS) && onLine(line) },
     );
     const tail = outcome.tail.filter((line) => !line.startsWith(PROGRESS));

@@ -1,5 +1,5 @@
 /** `cfx bench codecs`: what is asked of Python, the figures made of its answer, the tables, and one real run. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BenchJob, chosenCodecs, DEFAULT_CODECS, DEMO, FLUX, jobCodecs, orderOf, sectionBytes } from '../src/benchjob.js';
@@ -227,6 +227,24 @@ test('What cannot be used and what goes wrong are told in words of their own', a
   const broken = await run("echo 'No module named torch' >&2; exit 1");
   expect([broken.code, broken.out]).toEqual([98, '']);
   expect(broken.err).toMatch(/the benchmark failed with exit code 1: No module named torch/);
+});
+
+test('Ctrl-C ends the measuring program too', async () => {
+  const begun = join(folder, 'begun');
+  const ended = run(`echo $$ > ${begun}; exec sleep 300`);
+  while (!existsSync(begun) || !readFileSync(begun, 'utf8').includes('\n'))
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  process.emit('SIGINT', 'SIGINT');
+  expect(await ended).toMatchObject({ code: 130, out: '', err: expect.stringContaining('cfx: bench: interrupted\n') });
+  const pid = Number(readFileSync(begun, 'utf8'));
+  const alive = () => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  while (alive()) await new Promise((resolve) => setTimeout(resolve, 20));
 });
 
 test('Its job and its answer pass through an interpreter', async () => {

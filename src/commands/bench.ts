@@ -8,6 +8,7 @@ import { assembleBenchmark, type ModelOptions } from '../benchresult.js';
 import { renderBenchmark } from '../benchtable.js';
 import { type Context, logTo } from '../context.js';
 import { CfxError } from '../errors.js';
+import { interruptible } from '../interruption.js';
 import { ensureKernels, kernelsFolder } from '../kernels.js';
 import { PACKAGE_ROOT, VERSION } from '../package.js';
 import { ITEM_BYTES } from '../predict.js';
@@ -80,15 +81,19 @@ const codecsCommand = ({ context, exitWith }: Registration): Command =>
     .option('--launch-us <µs>', 'time of a launch on the modelled GPU', positive, MODEL.launchMicroseconds)
     .option('--json', 'print the benchmark as JSON instead of tables')
     .option('--python <path>', "an interpreter with torch, numpy and safetensors (default: cfx's own)")
-    .action(exitWith((options: Options) => runBenchCodecs(options, context)));
+    .action(
+      exitWith((options: Options) =>
+        interruptible((signal) => runBenchCodecs(options, context, signal), logTo(context), 'bench: interrupted'),
+      ),
+    );
 
-async function runBenchCodecs(options: Options, context: Context): Promise<number> {
+async function runBenchCodecs(options: Options, context: Context, signal: AbortSignal): Promise<number> {
   const job = jobOf(options, context);
   const log = logTo(context);
-  const setup = { root: PACKAGE_ROOT, env: context.env, log: (line: string) => log(`setup: ${line}`) };
+  const setup = { root: PACKAGE_ROOT, env: context.env, log: (line: string) => log(`setup: ${line}`), signal };
   const python = options.python ?? (await ensureEnvironment(setup)).python;
   await ensureKernels(python, setup);
-  const measured = await measureCodecs({ job, python, env: context.env, onLine: log });
+  const measured = await measureCodecs({ job, python, env: context.env, onLine: log, signal });
   const benchmark = {
     ...assembleBenchmark(job, measured, {
       model: { gigabytesPerSecond: options.bandwidth, launchMicroseconds: options.launchUs },

@@ -1,6 +1,5 @@
 /** `cfx eval`: a launch uncompressed and under policies, compared. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Config, ConfigKey } from '../config.js';
@@ -14,6 +13,7 @@ import { renderTable } from '../evaltable.js';
 import { evaluateTrace } from '../evaltrace.js';
 import type { Evaluation } from '../evaluation.js';
 import { type EvaluatedPolicy, evaluate } from '../evaluator.js';
+import { interruptible } from '../interruption.js';
 import { PACKAGE_ROOT, VERSION } from '../package.js';
 import type { Plan } from '../plan.js';
 import { configOptions, type Examination, examine, requireLaunch, resolveOptions, resolvePolicy } from '../preparation.js';
@@ -25,6 +25,8 @@ import { renderTrace, type TraceEvaluation } from '../tracing.js';
 const KEYS: ConfigKey[] = ['device', 'python', 'verify', 'agreeTimeoutSeconds', 'helloTimeoutSeconds'];
 const UNCOMPRESSED = 'off';
 const DEFAULT_SEED = 1;
+/** Ctrl-C ends the launch and the evaluation, and keeps what is complete. */
+const INTERRUPTED = 'eval: interrupted; complete samples are kept, and the same command goes on from there';
 
 interface Options {
   [name: string]: unknown;
@@ -69,25 +71,10 @@ Example:
     examples/generate.py --model FOLDER --samples {samples} --skip {start} --ulysses_degree 2`,
     );
   for (const option of configOptions(KEYS)) command.addOption(option);
-  return command.action(exitWith((options: Options) => interruptible((signal) => runEval(options, context, signal), context)));
+  return command.action(
+    exitWith((options: Options) => interruptible((signal) => runEval(options, context, signal), logTo(context), INTERRUPTED)),
+  );
 };
-
-/** Ctrl-C ends the launch and the evaluation, and keeps what is complete. */
-async function interruptible(run: (signal: AbortSignal) => Promise<number>, context: Context): Promise<number> {
-  const interruption = new AbortController();
-  const interrupt = (name: NodeJS.Signals) => interruption.abort(name);
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  for (const name of signals) process.on(name, interrupt);
-  try {
-    return await run(interruption.signal);
-  } catch (error) {
-    if (!interruption.signal.aborted) throw error;
-    logTo(context)('eval: interrupted; complete samples are kept, and the same command goes on from there');
-    return 128 + constants.signals[interruption.signal.reason as NodeJS.Signals];
-  } finally {
-    for (const name of signals) process.off(name, interrupt);
-  }
-}
 
 async function runEval(options: Options, context: Context, signal: AbortSignal): Promise<number> {
   const { config } = resolveOptions({ ...options, json: undefined }, context);
