@@ -166,6 +166,7 @@ describe('what a launch leaves behind', () => {
   test('is left alone while it is about to end by itself', async () => {
     const child = await start("process.on('SIGTERM', () => process.exit(9)); setTimeout(() => process.exit(3), 200)", folder);
     expect(await endRunProcesses(folder, { exitMs: 5000, termMs: 0 })).toEqual([]);
+    if (!gone(child)) await new Promise((resolve) => child.once('exit', resolve));
     expect(child.exitCode).toBe(3);
   });
 });
