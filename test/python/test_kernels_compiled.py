@@ -202,13 +202,13 @@ def test_one_launch_reads_its_inputs_once_without_spills_or_contraction(target, 
     assert spilled == 0 and registers <= 128
     assert kernel.metadata.shared <= 16384
     assert contractions(kernel, tmp_path) == 0
-    assert_traffic_of_one_launch(kernel, known, target, TRAFFIC["encode", 2])
+    assert_traffic_of_one_launch(kernel, known, target, traffic.bytes_an_element("encode", 2, item_bytes=2))
 
 
 def test_one_launch_without_a_predictor_moves_6_bytes_an_element(tmp_path):
     kernel, known = compiled("one launch", "lm1", 4096, 1, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
-    assert_traffic_of_one_launch(kernel, known, "sm_90", TRAFFIC["encode", 1])
+    assert_traffic_of_one_launch(kernel, known, "sm_90", traffic.bytes_an_element("encode", 1, item_bytes=2))
 
 
 @pytest.mark.parametrize("kind", ["one launch", "first"])
