@@ -8,8 +8,6 @@ Payload of a block of N tokens by C channels, in this order:
 Decoded value: +u·v or -u·v, the product in float32.
 """
 
-import torch
-
 from . import _bit_planes, _scales
 
 EXACT = False

@@ -9,8 +9,6 @@ Payload of a block of N tokens by C channels, in this order:
 Decoded value: sign · 2.0 · s where the level bit is set, sign · 0.5 · s elsewhere.
 """
 
-import torch
-
 from . import _bit_planes, _scales
 
 EXACT = False

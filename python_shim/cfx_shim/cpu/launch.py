@@ -6,7 +6,6 @@ without Python's lock; threads are started at the first message large enough to 
 
 import ctypes
 import functools
-import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
