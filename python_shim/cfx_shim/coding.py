@@ -4,6 +4,7 @@ A residual section keeps a state tensor: the base, and for order 2 its trend (se
 move it by the same change through ``_move``, or set it to the same keyframe through ``_start``.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -40,17 +41,17 @@ class Section:
     def block_bytes(self):
         return self.tokens * self.channels * self.blocks.element_size()
 
-    @property
+    @functools.cached_property
     def delayed(self):
         """Whether what arrives serves from the next step on, and the base until then."""
         return self.treatment.codec is not None and codecs.is_delayed(self.treatment.codec)
 
-    @property
+    @functools.cached_property
     def lossy(self):
         """Whether what a receiver uses may differ from what was sent to it."""
         return self.treatment.codec is not None and (self.delayed or not codecs.load(self.treatment.codec).EXACT)
 
-    @property
+    @functools.cached_property
     def order(self):
         """How many tensors of state are kept: none for exact codecs, the base alone for delayed ones."""
         if self.delayed:

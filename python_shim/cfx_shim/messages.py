@@ -70,7 +70,8 @@ def read(sections, states, receive, own):
         offsets = [section.offset for section in chosen]
         left_out = formats.NOBODY if own is None else own
         _launches(path).decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
-        values.update(zip(indices, outs or [state[:, 0] for state in moved]))
+        received = outs or [state.select(1, 0) for state in moved]
+        values.update(zip(indices, (blocks.unbind() for blocks in received)))
     for index in alone:
         section, state = sections[index], states[index]
         values[index] = [
@@ -127,25 +128,27 @@ def _split(sections, states):
 
 def kernel_kind(section, state):
     """What sections of one launch have in common, its path first, or None where no kernel codes the section."""
-    blocks = section.blocks
-    if section.keyframe or section.codec is None or blocks.stride(2) != 1:
+    blocks, treatment = section.blocks, section.treatment
+    if section.keyframe or treatment.codec is None or blocks.stride(2) != 1:
         return None
-    codec, order, feedback = section.treatment.codec, section.order, section.treatment.feedback
     in_eight_bits = state is not None and not state.is_floating_point()
-    if kernels.available(blocks.device):
-        path = TRITON if _triton_takes(section, in_eight_bits) else None
+    if not in_eight_bits and _compiled_take(section):
+        path = COMPILED
+    elif kernels.available(blocks.device) and _triton_takes(section, in_eight_bits):
+        path = TRITON
     else:
-        path = COMPILED if _compiled_take(section, in_eight_bits) else None
-    if path is None:
         return None
     taken = section.statistics, section.keeps_history
-    return path, codec, order, feedback, taken, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
+    return (
+        path, treatment.codec, section.order, treatment.feedback, taken, in_eight_bits,
+        blocks.dtype, blocks.shape, blocks.stride(),
+    )  # fmt: skip
 
 
-def _compiled_take(section, in_eight_bits):
+def _compiled_take(section):
     # they take statistics of all tokens, and keep none
     exact = section.treatment.statistics == statistics.EXACT
-    return exact and not in_eight_bits and compiled.takes(section.treatment.codec, section.order, section.blocks)
+    return exact and compiled.takes(section.treatment.codec, section.order, section.blocks)
 
 
 def _triton_takes(section, in_eight_bits):

@@ -129,11 +129,11 @@ class _Kept:
 
 
 def _sections(xs, states, message, offsets):
-    found = (ctypes.c_int64 * (3 * len(xs)))()
     start = message.data_ptr()
-    for index, (x, state, offset) in enumerate(zip(xs, states or xs, offsets)):
-        found[3 * index : 3 * index + 3] = x.data_ptr(), state.data_ptr(), start + offset
-    return found
+    addresses = []
+    for x, state, offset in zip(xs, states or xs, offsets):
+        addresses += x.data_ptr(), state.data_ptr(), start + offset
+    return (ctypes.c_int64 * len(addresses))(*addresses)
 
 
 def _run(kernel, common, sections, count, workers, scratch):
