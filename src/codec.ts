@@ -190,9 +190,16 @@ export const historyBytes = (name: CodecName, { channels }: BlockShape): number 
   return alignSection((channelScales ?? 0) * channels + 1);
 };
 
-/** Of the state of one block at one end of a site; with int8, `python_shim/cfx_shim/state.py` has the layout. */
-export const stateBytes = ({ tokens, channels, itemBytes }: BlockShape, order: number, baseDtype: BaseDtype): number =>
-  order * tokens * (baseDtype === 'int8' ? channels + Math.ceil(channels / 32) : channels * itemBytes);
+/** Of the state of one block at one end of a site; `python_shim/cfx_shim/state.py` has the layout. */
+export const stateBytes = ({ tokens, channels, itemBytes }: BlockShape, order: number, baseDtype: BaseDtype): number => {
+  const groups = (count: number) => Math.ceil(count / 32);
+  if (baseDtype === 'int8') return order * tokens * (channels + groups(channels));
+  const base = tokens * channels * itemBytes;
+  if (order < 2) return order * base;
+  const middle = Math.min(channels, 8 * Math.ceil(channels / 16));
+  const trend = tokens * (channels + groups(middle) + groups(channels - middle));
+  return alignSection(base) + alignSection(trend);
+};
 
 /** What a keyframe can be sent in. */
 export type KeyframeCodec = 'identity' | 'int8' | 'fp8' | 'int4' | 'centred4' | 'centred5';

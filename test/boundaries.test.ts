@@ -38,7 +38,8 @@ const USERS: { [file: string]: RegExp } = {
 const LEVELS = [
   '_contract hooks',
   'schema plan patching progress forwards agreement codecs/*',
-  'channel base_store state telemetry predictor measures kernels/*',
+  'channel base_store state telemetry predictor measures',
+  'kernels/*',
   'observe cpu/* statistics',
   'coding',
   'messages',

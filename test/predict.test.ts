@@ -66,9 +66,20 @@ test('Bases in 8 bits take a byte an element and a byte for 32 channels of a tok
   const own = of({ preset: 'cfx-2bit' }, { ring: 4, dtype: 'bf16' }).perRank;
   const { perRank } = of({ preset: 'cfx-2bit', baseDtype: 'int8' }, { ring: 4, dtype: 'bf16' });
   expect(perRank.baseMemoryBytes).toBe(5 * 2 * 4 * (2 * 264 * (256 + 8)));
-  expect(perRank.baseMemoryBytes).toBeLessThan(0.53 * own.baseMemoryBytes);
+  expect(perRank.baseMemoryBytes).toBeLessThan(0.53 * (5 * 2 * 4 * (2 * 2 * 264 * 256)));
   expect(perRank).toMatchObject({ wireBytes: own.wireBytes, nativeBaseMemoryBytes: own.baseMemoryBytes });
   expect(own.nativeBaseMemoryBytes).toBe(own.baseMemoryBytes);
+});
+
+test('Beside a native base a trend takes a byte an element, its groups begin anew in the middle, and both are whole 16 bytes', () => {
+  const memory = (channels: number, dtype: 'bf16' | 'fp32', tokens = 1056) =>
+    of({ preset: 'cfx-2bit' }, { ring: 4, dtype, channels, heads: 4, tokens }).perRank.baseMemoryBytes / (5 * 2 * 4);
+  expect(memory(256, 'bf16')).toBe(264 * (2 * 256 + 256 + 8));
+  expect(memory(256, 'fp32')).toBe(264 * (4 * 256 + 256 + 8));
+  // two parts of 144: 5 groups each, where 288 channels in one would have 9
+  expect(memory(288, 'bf16')).toBe(264 * (2 * 288 + 288 + 10));
+  // one token of 12 channels in parts of 8 and 4
+  expect(memory(12, 'bf16', 4)).toBe(32 + 16);
 });
 
 test("Statistics of the step before cost a sender a channel's scales and nothing on the wire", () => {

@@ -50,8 +50,7 @@ class Call:
     @property
     def path(self):
         """What does the work: "triton", "compiled" (the CPU's kernels) or "torch"."""
-        section, state = self.sections[0], self.sent[0]
-        kind = messages.kernel_kind(section, state)
+        kind = messages.kernel_kind(self.sections[0])
         return "torch" if kind is None else kind[0]
 
 

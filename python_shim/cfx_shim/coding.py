@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from . import codecs, predictor, state as states, statistics
-from ._contract import SECTION_ALIGN
 from .codecs import _sample
 from .plan import Treatment
+from .state import aligned
 
 
 @dataclass
@@ -99,11 +99,6 @@ class Section:
     def bytes(self):
         """The payload and, behind it, the predictor's."""
         return self.payload_bytes + (self.channels if self.predicts else 0)
-
-
-def aligned(size):
-    """Bytes of a section of ``size`` bytes in a message, padding included."""
-    return -(-size // SECTION_ALIGN) * SECTION_ALIGN
 
 
 def encode(section, blocks, room, state, history=None):

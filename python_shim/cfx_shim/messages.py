@@ -23,7 +23,7 @@ def write(sections, states, send, own, histories=None):
     """
     histories = histories or [None] * len(sections)
     _check_size(sections, send)
-    together, alone = _split(sections, states)
+    together, alone = _split(sections)
     for position, (path, codec, indices) in enumerate(together):
         chosen = [sections[index] for index in indices]
         kept = [histories[index] for index in indices if histories[index] is not None]
@@ -58,19 +58,20 @@ def read(sections, states, receive, own):
     ``own`` None: no rank is left out. Values are views of the state where there is one.
     """
     _check_size(sections, receive)
-    together, alone = _split(sections, states)
+    together, alone = _split(sections)
     values = {}
     for path, codec, indices in together:
         chosen = [sections[index] for index in indices]
         first, moved = chosen[0], _states(states, indices)
         shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
         # a native base is what was received
-        in_place = bool(moved) and moved[0].dtype == first.blocks.dtype
+        in_place = bool(moved) and first.layout.in_place
         outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
         offsets = [section.offset for section in chosen]
         left_out = formats.NOBODY if own is None else own
-        _launches(path).decode(outs, moved, receive, offsets, left_out, codec, first.order, first.tokens, first.channels)
-        received = outs or [state.select(1, 0) for state in moved]
+        kind = first.order, first.tokens, first.channels, first.blocks.dtype
+        _launches(path).decode(outs, moved, receive, offsets, left_out, codec, *kind)
+        received = outs or [first.layout.base(state) for state in moved]
         values.update(zip(indices, (blocks.unbind() for blocks in received)))
     for index in alone:
         section, state = sections[index], states[index]
@@ -109,11 +110,11 @@ def _check_size(sections, messages):
         raise ValueError(f"a message has {messages.shape[1]} bytes; expected {expected} for {names} and the flags")
 
 
-def _split(sections, states):
+def _split(sections):
     """[(path, codec, indices of sections that one launch codes)], and the indices of the others."""
     together, alone = {}, []
-    for index, (section, state) in enumerate(zip(sections, states)):
-        kind = kernel_kind(section, state)
+    for index, section in enumerate(sections):
+        kind = kernel_kind(section)
         if kind is None:
             alone.append(index)
         else:
@@ -126,12 +127,12 @@ def _split(sections, states):
     return launches, alone
 
 
-def kernel_kind(section, state):
+def kernel_kind(section):
     """What sections of one launch have in common, its path first, or None where no kernel codes the section."""
     blocks, treatment = section.blocks, section.treatment
     if section.keyframe or treatment.codec is None or blocks.stride(2) != 1:
         return None
-    in_eight_bits = state is not None and not state.is_floating_point()
+    in_eight_bits = section.order > 0 and not section.layout.in_place
     if not in_eight_bits and _compiled_take(section):
         path = COMPILED
     elif kernels.available(blocks.device) and _triton_takes(section, in_eight_bits):

@@ -101,13 +101,14 @@ class Case:
         tokens, channels = self.xs[0].shape[1:]
         states, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
         outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, self.order, tokens, channels)
+        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype)
         wrong = []
         for index, section in enumerate(self.sections):
             for compact, rank in enumerate(self.peers):
                 room = message[rank : rank + 1, self.offsets[index] :][:, : section.bytes]
                 values = coding.decode(section, room, part(states, index, compact))
-                wrong += same("values", values, (moved[index][:, 0] if self.in_place else outs[index])[compact : compact + 1])
+                found = section.layout.base(moved[index]) if self.in_place else outs[index]
+                wrong += same("values", values, found[compact : compact + 1])
         for one, other in zip(states, moved):
             wrong += same("receiver's state", one, other)
         return wrong
@@ -136,7 +137,7 @@ class Steps(Case):
                 wrong += same(f"step {step}, {name}", one, other)
             tokens, channels = self.xs[0].shape[1:]
             outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-            launch.decode(self.codec, outs, before, found, self.offsets, self.own, self.order, tokens, channels)
+            launch.decode(self.codec, outs, before, found, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype)
             for one, other in zip(self.states, before):
                 wrong += same(f"step {step}, receiver's state", one, other)
         return wrong
@@ -153,7 +154,7 @@ class Operators(Case):
         for taken, kept in (("exact", []), ("exact", histories), ("sampled", []), ("previous", histories)):
             arguments = (self.xs, self.states, message, *place, True, True, taken, kept)
             found[f"encode, {taken}, {len(kept)} histories"] = self.checked(ops.encode, arguments)
-        found["decode"] = self.checked(ops.decode, ([], self.states, message, *place, *self.xs[0].shape[1:]))
+        found["decode"] = self.checked(ops.decode, ([], self.states, message, *place, *self.xs[0].shape[1:], self.xs[0].dtype))
         return [f"{name}: {results}" for name, results in found.items() if set(results.values()) != {"SUCCESS"}]
 
     @staticmethod

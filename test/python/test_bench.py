@@ -106,7 +106,7 @@ def test_a_receiver_that_keeps_something_else_is_found(monkeypatch):
 
     def wrong(sections, states, receive, own):
         values = read(sections, states, receive, own)
-        states[0][-1, 0, 0, 0] += 1
+        states[0][-1, 0, 0] += 1
         return values
 
     monkeypatch.setattr(messages, "read", wrong)
@@ -171,8 +171,8 @@ def test_all_figures_are_there(monkeypatch):
     assert min(times["copySeconds"], times["encodeSeconds"], times["decodeSeconds"]) > 0
     # statistics read x, base and trend in 16 bits, encoding reads them and writes two, decoding reads and writes two
     assert times["traffic"] == {
-        "encode": {"bytesAnElement": 6 + 10, "launches": 2},
-        "decode": {"bytesAnElement": 8, "launches": 1},
+        "encode": {"bytesAnElement": 5 + 8, "launches": 2},
+        "decode": {"bytesAnElement": 6, "launches": 1},
     }
     assert answer["times"]["topk"]["traffic"] is None
 

@@ -44,11 +44,11 @@ def run(steps, codec, order, feedback=True, sections=1):
     Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled.
     """
     seen = []
-    shape, dtype = steps[0].shape, steps[0].dtype
+    shape, layout = steps[0].shape, section_of(steps[0], codec, order).layout
     own = 0 if shape[0] > 1 else None
     count = shape[0] - (own is not None)
     kept = [
-        [torch.zeros((count, order, *shape[1:]), dtype=dtype) if order else None for _ in range(sections)] for _ in "sr"
+        [torch.zeros(layout.shape(count), dtype=layout.stored) if order else None for _ in range(sections)] for _ in "sr"
     ]
     for blocks in steps:
         alike = [section_of(blocks if index == 0 else blocks * 0.5**index, codec, order, feedback) for index in range(sections)]
@@ -198,17 +198,16 @@ def test_a_forked_process_works_with_threads_of_its_own(kernels, monkeypatch):
 def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
     x = noise((1, 8, 16), 0)
 
-    def path(codec, order, blocks, state):
-        kind = messages.kernel_kind(section_of(blocks, codec, order), state)
+    def path(codec, order, blocks, base_dtype="native"):
+        kind = messages.kernel_kind(Section("k", blocks, Treatment(codec, order, True, base_dtype=base_dtype)))
         return kind and kind[0]
 
-    state = torch.zeros(1, 1, 8, 16)
-    assert path("binary", 1, x, state) == messages.COMPILED
-    assert path("int8", 1, x, state) is None
-    assert path("binary", 2, x, torch.zeros(1, 2, 8, 16)) is None
-    assert path("binary", 1, x.double(), state.double()) is None
-    assert path("binary", 1, x, torch.zeros((1, 8 * 17), dtype=torch.int8)) is None
-    assert path("binary", 1, x.transpose(1, 2), torch.zeros(1, 1, 16, 8)) is None
+    assert path("binary", 1, x) == messages.COMPILED
+    assert path("int8", 1, x) is None
+    assert path("binary", 2, x) is None
+    assert path("binary", 1, x.double()) is None
+    assert path("binary", 1, x, "int8") is None
+    assert path("binary", 1, x.transpose(1, 2)) is None
 
 
 def test_a_folder_that_others_may_write_to_is_refused(kernels, tmp_path, monkeypatch):

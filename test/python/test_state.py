@@ -1,4 +1,4 @@
-"""State of residual sections: in the tensor's own type, and in 8 bits against the rule in plain numbers."""
+"""State of residual sections: in the tensor's own type, and what is kept in 8 bits against the rule in plain numbers."""
 
 import math
 
@@ -111,14 +111,14 @@ def test_float16_is_used_saturated():
     assert used.dtype == torch.float16 and used.flatten().tolist() == [65504.0, 60000.0]
 
 
-def test_memory_is_about_half_of_sixteen_bits():
+def test_memory_in_8_bits_is_about_half_of_sixteen_bits_a_number_and_with_a_native_base_three_quarters():
     for order in (1, 2):
         sizes = {}
         for kind in ("native", "int8"):
             form = layout(kind, order, 1152, 3072, torch.bfloat16)
-            sizes[kind] = math.prod(form.shape(3)) * torch.empty((), dtype=form.stored).element_size()
-        assert sizes["native"] == 3 * order * 1152 * 3072 * 2
-        assert sizes["int8"] <= 0.53 * sizes["native"]
+            sizes[kind] = math.prod(form.shape(3)) * form.stored.itemsize
+        assert sizes["int8"] <= 0.53 * 3 * order * 1152 * 3072 * 2
+        assert sizes["native"] == 3 * 1152 * (3072 * 2 if order == 1 else 3072 * 3 + 3072 // 32)
 
 
 def walk(shape, steps, seed, dtype):
@@ -185,6 +185,38 @@ def test_a_keyframe_is_used_as_it_arrives_and_kept_in_8_bits():
 
 
 # in the tensor's own type
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 3, 130)], ids=str)
+def test_beside_a_native_base_a_trend_is_a_byte_an_element_by_the_rule(shape, dtype):
+    values, trend = torch.randn(shape, generator=torch.Generator().manual_seed(7)).to(dtype), spread(shape, 8)
+    batch, tokens, channels = shape
+    form = layout("native", 2, tokens, channels, dtype)
+    state = torch.full(form.shape(batch), 99, dtype=form.stored)
+    # a started state shows nothing of what was in memory before
+    form.start(state, values, torch.ones(shape))
+    form.move(state, form.read(state)[0], torch.zeros(shape), trend)
+    # whole bytes of a bit plane in the first of two parts, each of whole groups and a rest
+    middle = min(channels, 8 * math.ceil(channels / 16))
+    starts = [*range(0, middle, 32), *range(middle, channels, 32)]
+    spans = [slice(a, min(b, middle if a < middle else channels)) for a, b in zip(starts, [*starts[1:], channels])]
+    size = values[0].numel() * dtype.itemsize
+    at = 16 * math.ceil(size / 16)
+    end = at + tokens * (channels + len(spans))
+    assert state.shape == (batch, 16 * math.ceil(end / 16)) and state.dtype == torch.uint8
+    base, slope = form.read(state)
+    assert base.dtype == dtype and torch.equal(base, values)
+    for block in range(batch):
+        assert torch.equal(state[block, :size].view(dtype).view(tokens, channels), values[block])
+        assert not state[block, size:at].any() and not state[block, end:].any()
+        for token in range(tokens):
+            for group, span in enumerate(spans):
+                codes, byte, scale = by_the_rule(trend[block, token, span].tolist(), 127)
+                row = state[block, at + token * channels :][:channels].view(torch.int8)
+                assert row[span].tolist() == codes
+                assert int(state[block, at + tokens * channels + token * len(spans) + group]) == byte
+                assert slope[block, token, span].tolist() == [code * scale for code in codes]
 
 
 def test_a_sum_is_formed_in_float32_and_rounded_once():

@@ -3,6 +3,7 @@
 from . import shared
 from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
     all_floats,
@@ -71,7 +72,7 @@ def _decode_block(common, section, block, first, last, scratch):
     staged = ragged != 0 or kind != FLOAT32
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-    trend_at, state_step = whole_at(common + shared.TREND_AT), channels * item
+    block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
 
     second = rounded_up(middle)
@@ -80,7 +81,7 @@ def _decode_block(common, section, block, first, last, scratch):
     rest, us = scratch, scratch + 64
     v = us + 2 * ROW
     beta, own_planes = v + row_bytes, v + 2 * row_bytes
-    held_row, trend_row = v + 3 * row_bytes, v + 4 * row_bytes
+    held_row, trend = v + 3 * row_bytes, v + 4 * row_bytes
     planes = read_channels(common, payload, v, beta, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
@@ -93,13 +94,13 @@ def _decode_block(common, section, block, first, last, scratch):
             read_row(us, payload + 2 * start, SMALL_FLOAT, bias, 2 * count, rest)
         for row in range(count):
             place = base + (start + row) * state_step
-            held, trend = place, place + trend_at
+            held = place
             if staged:
-                held, trend = held_row, trend_row
+                held = held_row
                 if order > 0:
                     read_parts(held, place, kind, 0, item, common, rest)
-                if order == 2:
-                    read_parts(trend, place + trend_at, kind, 0, item, common, rest)
+            if order == 2:
+                read_trend(trend, block_trend, start + row, common, rest)
             packed, step = planes + (start + row) * plane_bytes, plane_step
             if ragged:
                 packed, step = own_planes, width // 8
@@ -117,5 +118,5 @@ def _decode_block(common, section, block, first, last, scratch):
                     _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
             if staged:
                 write_parts(held, place, order > 0, common, rest)
-                if order == 2:
-                    write_parts(trend, place + trend_at, True, common, rest)
+            if order == 2:
+                write_trend(trend, block_trend, start + row, common, rest)

@@ -24,6 +24,7 @@ from .arithmetic import (
     value_of_steps,
 )
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
     above,
@@ -33,7 +34,6 @@ from .vectors import (
     below,
     bits_of,
     bits_of_mask,
-    clear_bytes,
     copy_bytes,
     either,
     either_int,
@@ -110,7 +110,7 @@ def _encode_block(common, section, block, first, last, scratch):
     rank = block + (block >= whole_at(common + shared.OWN))
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-    trend_at, state_step = whole_at(common + shared.TREND_AT), channels * item
+    block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
 
     second = rounded_up(middle)
@@ -138,7 +138,7 @@ def _encode_block(common, section, block, first, last, scratch):
         count = min(batch, last - start)
         for row in range(count):
             x_now, place = x + (start + row) * x_step, base + (start + row) * state_step
-            held, trend, delta = helds, place + trend_at, deltas + row * row_bytes
+            held, trend, delta = helds, trends + row * row_bytes, deltas + row * row_bytes
             if staged:
                 read_parts(x_row, x_now, kind, 0, item, common, rest)
                 x_now = x_row
@@ -147,9 +147,8 @@ def _encode_block(common, section, block, first, last, scratch):
                 if staged:
                     held = helds + row * row_bytes
                     read_parts(held, place, kind, 0, item, common, rest)
-            if order == 2 and staged:
-                trend = trends + row * row_bytes
-                read_parts(trend, place + trend_at, kind, 0, item, common, rest)
+            if order == 2:
+                read_trend(trend, block_trend, start + row, common, rest)
             put_int(largest + 4 * row, _differences(delta, x_now, held, trend, beta, order, 0, second))
             if parts == 2:
                 put_int(largest + ROW + 4 * row, _differences(delta, x_now, held, trend, beta, order, second, width))
@@ -183,9 +182,9 @@ def _encode_block(common, section, block, first, last, scratch):
             put_floats(us + part * ROW, u)
         for row in range(count):
             place = base + (start + row) * state_step
-            held, trend, delta = place, place + trend_at, deltas + row * row_bytes
+            held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
             if staged:
-                held, trend = helds + row * row_bytes, trends + row * row_bytes
+                held = helds + row * row_bytes
             packed, step = planes + (start + row) * plane_bytes, plane_step
             if ragged:
                 packed, step = own_planes, width // 8
@@ -204,13 +203,13 @@ def _encode_block(common, section, block, first, last, scratch):
                 copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
             if moves and staged:
                 write_parts(held, place, True, common, rest)
-                if order == 2:
-                    write_parts(trend, place + trend_at, True, common, rest)
-            elif order > 0 and not moves:
-                # the trend of a base that is set is unknown
+            if order > 0 and not moves:
                 copy_bytes(x + (start + row) * x_step, place, state_step)
                 if order == 2:
-                    clear_bytes(place + trend_at, state_step)
+                    # the trend of a base that is set is unknown
+                    clear(trend, width)
+            if order == 2:
+                write_trend(trend, block_trend, start + row, common, rest)
     return seen
 
 

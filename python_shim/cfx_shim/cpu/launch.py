@@ -6,6 +6,7 @@ without Python's lock; threads are started at the first message large enough to 
 
 import ctypes
 import functools
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from .._contract import SECTION_ALIGN
+from .. import state
 from ..codecs import _log_scales
 from ..kernels import formats
 from . import library, shared
@@ -57,12 +59,12 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first):
             ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
 
 
-def decode(outs, states, message, offsets, own, codec, order, tokens, channels):
+def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
     """See ``kernels.launch.decode``."""
     targets, peers = states or outs, message.shape[0]
     blocks = peers - (own < peers)
     common, _, scratch = _common(
-        codec, order, True, targets[0].dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
+        codec, order, True, dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
     )
     sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
     kernel = library.kernels()["decode_kernel"]
@@ -73,6 +75,8 @@ def decode(outs, states, message, offsets, own, codec, order, tokens, channels):
 def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
+    # with order 0 what is decoded lies as a base would
+    kept = state.layout(state.NATIVE, max(1, order), tokens, channels, dtype)
     middle = min(channels, form.group_channels(channels))
     sums = 3 if order == 2 else 1
     strip = min(_STRIP, channels)
@@ -98,8 +102,8 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
         shared.OWN: own,
         shared.X_BLOCK_STEP: x_block_step * item,
         shared.X_TOKEN_STEP: x_token_step * item,
-        shared.STATE_BLOCK_STEP: max(1, order) * tokens * channels * item,
-        shared.TREND_AT: tokens * channels * item,
+        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
+        shared.TREND_AT: kept.trend_at if order == 2 else 0,
         shared.MESSAGE_STEP: message_step,
         shared.STRIP: strip,
         shared.LANES: lanes,
@@ -117,7 +121,8 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     groups = _SUM_LANES // lanes
     of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (4 + 3 * batch)
-    return _Kept(memory), -(-channels // numbers[shared.STRIP]), max(of_statistics, of_rows)
+    strips = sum(-(-part // numbers[shared.STRIP]) for part in (middle, channels - middle))
+    return _Kept(memory), strips, max(of_statistics, of_rows)
 
 
 class _Kept:

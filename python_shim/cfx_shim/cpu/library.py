@@ -18,7 +18,7 @@ import stat
 KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel")
 ARGUMENTS = 5
 _SOURCES = tuple(
-    f"{name}.py" for name in ("vectors", "arithmetic", "shared", "parts", "statistics", "encode", "decode", "build")
+    f"{name}.py" for name in ("vectors", "arithmetic", "shared", "parts", "trend", "statistics", "encode", "decode", "build")
 )
 
 _kernels = None

@@ -19,6 +19,7 @@ from .arithmetic import (
     rounded_up,
     small_float,
 )
+from .trend import first_group, groups_of, read_groups
 from .vectors import (
     LANES,
     above,
@@ -39,15 +40,23 @@ _SUM_LANES = 64
 
 
 def statistics_kernel(common, sections, first, last, scratch):
-    """Store v, and with order 2 beta, of the strips ``first`` to ``last``, counted through all blocks of all sections."""
-    blocks, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS)
+    """Store v, and with order 2 beta, of the strips ``first`` to ``last``, counted through all blocks of all sections.
+
+    Each part of a token is strips of its own.
+    """
+    blocks, channels, middle = (
+        whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE),
+    )  # fmt: skip
     width = whole_at(common + shared.STRIP)
-    strips = (channels + width - 1) // width
+    of_first = (middle + width - 1) // width
+    strips = of_first + (channels - middle + width - 1) // width
     for index in range(first, last):
         section = sections + index // (blocks * strips) * shared.SECTION_BYTES
-        block = index // strips % blocks
-        start = index % strips * width
-        _strip(common, section, block, start, min(width, channels - start), scratch)
+        block, strip = index // strips % blocks, index % strips
+        start, end = strip * width, middle
+        if strip >= of_first:
+            start, end = middle + (strip - of_first) * width, channels
+        _strip(common, section, block, start, min(width, end - start), scratch)
     return 0
 
 
@@ -61,8 +70,10 @@ def _strip(common, section, block, start, count, scratch):
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + start * item
-    trend = base + whole_at(common + shared.TREND_AT)
-    state_step = whole_at(common + shared.CHANNELS) * item
+    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+    state_step, groups_of_token = channels * item, groups_of(channels, middle)
+    trend = base - start * item + whole_at(common + shared.TREND_AT)
+    codes, scales = trend + start, trend + tokens * channels + first_group(start, middle)
     width = rounded_up(count)
     staged = kind != FLOAT32 or width != count
     row_bytes, sums = 4 * width, 3 if order == 2 else 1
@@ -78,7 +89,7 @@ def _strip(common, section, block, start, count, scratch):
         clear(total, lanes * sums * width)
         for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
             for token in range(begin, min(begin + lanes, tokens)):
-                x_now, base_now, trend_now = x + token * x_step, base_row, trend_row
+                x_now, base_now = x + token * x_step, base_row
                 if staged:
                     read_row(x_row, x_now, kind, 0, count, rest)
                     x_now = x_row
@@ -88,11 +99,8 @@ def _strip(common, section, block, start, count, scratch):
                         read_row(base_row, base_now, kind, 0, count, rest)
                         base_now = base_row
                 if order == 2:
-                    trend_now = trend + token * state_step
-                    if staged:
-                        read_row(trend_row, trend_now, kind, 0, count, rest)
-                        trend_now = trend_row
-                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_now, order, half_scales)
+                    read_groups(trend_row, codes + token * channels, scales + token * groups_of_token, count, rest)
+                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, order, half_scales)
         depth += 1
         left = leaf
         while left & 1:

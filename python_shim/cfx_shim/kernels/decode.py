@@ -23,8 +23,11 @@ def decode_kernel(
     offset1,
     offset2,
     message_stride,
+    state_block,
+    trend_at,
     tokens,
     own,
+    DTYPE: tl.constexpr,
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -40,7 +43,10 @@ def decode_kernel(
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid as for encode. ``out`` takes [B, N, C] with order 0 and beside a state in 8 bits; else the base is the result."""
+    """Grid as for encode. ``out`` takes [B, N, C] with order 0 and beside a state in 8 bits; else the base is the result.
+
+    ``DTYPE``: the tensors' own.
+    """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
@@ -61,18 +67,19 @@ def decode_kernel(
     decoded = reconstruct(unpack(words, ROWS, WIDTH), u[:, None] * v, LEVELS)
     out += block.to(tl.int64) * tokens * CHANNELS + place
     if ORDER == 0:
-        tl.store(out, narrowed(decoded, out.dtype.element_ty, SOFT), mask=inside)
+        tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)
     else:
-        base, trend, scale_kept, held, last = read_state(
-            state, block, tile, tokens, place, inside, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT
-        )
+        base, trend, state_scales, scale_kept, held, last = read_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT,
+        )  # fmt: skip
         predicted = held
         if ORDER == 2:
             codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
             predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
-        new, change = moved(held, predicted, decoded, out.dtype.element_ty, ORDER, GAIN)
-        if EIGHT_BIT:
+        new, change = moved(held, predicted, decoded, DTYPE, ORDER, GAIN)
+        if EIGHT_BIT or ORDER == 2:
             new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
-        write_state(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
         if EIGHT_BIT:
-            tl.store(out, narrowed(new, out.dtype.element_ty, SOFT), mask=inside)
+            tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)

@@ -42,6 +42,8 @@ def encode_kernel(
     x_block,
     x_token,
     message_stride,
+    state_block,
+    trend_at,
     flags,
     tokens,
     taken,
@@ -99,9 +101,10 @@ def encode_kernel(
     delta = widened(value, SOFT)
     predicted = delta
     if ORDER >= 1:
-        base, trend, scale_kept, held, last = read_state(
-            state, block, tile, tokens, place, inside, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT
-        )
+        base, trend, state_scales, scale_kept, held, last = read_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT,
+        )  # fmt: skip
         delta = delta - held
     shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
@@ -167,7 +170,7 @@ def encode_kernel(
         new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
         if not FEEDBACK:
             new = widened(value, SOFT)
-        write_state(base, trend, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
     if KEEPS:
         if not PREVIOUS:
             # nobody reads the history in this launch

@@ -8,7 +8,9 @@ import functools
 
 import torch
 import triton
+import triton.language as tl
 
+from .. import state
 from ..codecs import _log_scales, _sample
 from . import tiles
 from .decode import decode_kernel
@@ -19,14 +21,12 @@ from .statistics import statistics_kernel
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
+_TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+
 
 def interpreted():
     """Whether kernels run in Triton's interpreter, which a CPU can do."""
     return not isinstance(encode_kernel, triton.JITFunction)
-
-
-def in_eight_bits(states):
-    return bool(states) and not states[0].is_floating_point()
 
 
 def shape_constants(form, channels, eight_bit, soft):
@@ -71,8 +71,8 @@ def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=
     }
 
 
-def decode_constants(form, channels, order, eight_bit, soft):
-    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order}
+def decode_constants(form, channels, order, eight_bit, soft, dtype):
+    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order, "DTYPE": _TYPES[dtype]}
 
 
 def statistics_constants(form, channels, order, strip, eight_bit, soft):
@@ -81,6 +81,7 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
         "STRIP": strip,
         "ORDER": order,
         "HALF_SCALES": form.half_scales,
+        "GROUP": form.group_channels(channels),
         "GROUPS": form.groups,
         "BITS": form.bits,
         "V_BIAS": _log_scales.V_BIAS,
@@ -102,14 +103,17 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
-    eight_bit, soft = in_eight_bits(states), interpreted()
+    eight_bit, *steps = _state_steps(states, order, tokens, channels, xs[0].dtype)
+    soft = interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
     tensors = (*_three(xs), *_three(states or xs), message, *_three(offsets))
-    strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0))
+    strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
-        strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), eight_bit, soft)
-        statistics_kernel[(-(-channels // strip), blocks, len(xs))](
+        group = form.group_channels(channels)
+        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, eight_bit or order == 2, soft)
+        strips = triton.cdiv(group, strip) + triton.cdiv(max(0, channels - group), strip)
+        statistics_kernel[(strips, blocks, len(xs))](
             *tensors,
             *strides,
             flags if first else -1,
@@ -143,14 +147,15 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     )
 
 
-def decode(form, outs, states, message, offsets, own, order, tokens, channels):
-    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``.
+def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
+    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``.
 
     ``outs`` [B, N, C] take what was received with order 0 and beside states in 8 bits; else they are empty, and the base
     is what was received.
     """
     blocks = message.shape[0] - (own < message.shape[0])
-    constants = decode_constants(form, channels, order, in_eight_bits(states), interpreted())
+    eight_bit, *steps = _state_steps(states, order, tokens, channels, dtype)
+    constants = decode_constants(form, channels, order, eight_bit, interpreted(), dtype)
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
         *_three(outs or states),
@@ -158,12 +163,22 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels):
         message,
         *_three(offsets),
         message.stride(0),
+        *steps,
         tokens,
         own,
         **constants,
         num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
         **OPTIONS,
     )
+
+
+def _state_steps(states, order, tokens, channels, dtype):
+    """(whether states are in 8 bits, elements of one from block to block, bytes to the trend beside a native base)."""
+    if not states:
+        return False, 0, 0
+    eight_bit = states[0].dtype in (torch.int8, torch.int16)
+    beside = order == 2 and not eight_bit
+    return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
 def _encode_warps(constants):

@@ -15,7 +15,7 @@ _library.define(
 )
 _library.define(
     "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int order,"
-    " int tokens, int channels) -> ()"
+    " int tokens, int channels, ScalarType dtype) -> ()"
 )
 
 
@@ -24,8 +24,8 @@ def _encode(xs, states, message, offsets, own, codec, order, feedback, first, st
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
 
 
-def _decode(outs, states, message, offsets, own, codec, order, tokens, channels):
-    launch.decode(formats.of(codec), outs, states, message, offsets, own, order, tokens, channels)
+def _decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
+    launch.decode(formats.of(codec), outs, states, message, offsets, own, order, tokens, channels, dtype)
 
 
 for _device in ("CPU", "CUDA"):

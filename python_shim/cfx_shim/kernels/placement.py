@@ -66,13 +66,18 @@ def scales_of(
     GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
 ):
-    """For a tile's groups of 32 channels, [ROWS, WIDTH // 32]: the place behind [N, C] codes, and whether it exists."""
+    """For a tile's groups of 32 channels, [ROWS, WIDTH // 32]: the place behind [N, C] codes, and whether it exists.
+
+    They begin anew with the second part of a token, if it has one.
+    """
     row = tile * ROWS + tl.arange(0, ROWS)
-    token, first = row // GROUPS, row % GROUPS * GROUP
+    token, part = row // GROUPS, row % GROUPS
     within = tl.arange(0, WIDTH // 32) * 32
-    kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & (first[:, None] + within[None, :] < CHANNELS)
-    column = (first // 32)[:, None] + (within // 32)[None, :]
-    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * ((CHANNELS + 31) // 32) + column, kept
+    kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & ((part * GROUP)[:, None] + within[None, :] < CHANNELS)
+    of_part: tl.constexpr = (GROUP + 31) // 32
+    of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
+    column = (part * of_part)[:, None] + (within // 32)[None, :]
+    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * of_token + column, kept
 
 
 @triton.jit

@@ -1,4 +1,5 @@
-"""A tile's part of a sender's or receiver's state: base and, with order 2, trend; in the tensors' own type or in 8 bits."""
+"""A tile's part of a sender's or receiver's state: base and, with order 2, trend; the base in the tensors' own type and the
+trend in 8 bits, or both in 8 bits."""
 
 import triton
 import triton.language as tl
@@ -13,10 +14,13 @@ from .reconstruct import store
 def read_state(
     state,
     block,
+    state_block,
+    trend_at,
     tile,
     tokens,
     place,
     inside,
+    dtype: tl.constexpr,
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -28,29 +32,34 @@ def read_state(
 ):
     """For a tile as ``placement.tile_of`` gives it, with order 1 or 2.
 
-    Returns pointers to its base and to its trend (in 8 bits: to its scales), which scales exist, and in float32
-    [ROWS, WIDTH] the base and the trend (with order 1: the base again).
+    ``state_block``: from one block to the next in elements of ``state``; ``trend_at``: to the trend, in bytes.
+    Returns pointers to the tile's base, to its trend and to its scales, which scales exist, and in float32 [ROWS, WIDTH]
+    the base and the trend (with order 1: the base again; what there is none of points to the base).
     """
+    begin = state + block.to(tl.int64) * state_block
     if EIGHT_BIT:
-        begin = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
         scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
-        base, trend = begin + place, begin + scale_place
-        held, last = eight_bit.read(base, trend, inside, kept, ORDER, ROWS, WIDTH)
+        base, scales = begin + place, begin + scale_place
+        trend = base
+        held, last = eight_bit.read(base, scales, inside, kept, ORDER, ROWS, WIDTH)
     else:
-        base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS + place
-        trend = base + tl.cast(tokens, tl.int64) * CHANNELS
-        kept = inside
+        base = begin.to(tl.pointer_type(dtype)) + place
         held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
-        last = held
         if ORDER == 2:
-            last = widened(tl.load(trend, mask=inside, other=0.0), SOFT)
-    return base, trend, kept, held, last
+            codes = (begin + trend_at).to(tl.pointer_type(tl.int8))
+            scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+            trend, scales = codes + place, codes + scale_place
+            last, _ = eight_bit.read(trend, scales, inside, kept, 1, ROWS, WIDTH)
+        else:
+            trend, scales, kept, last = base, base, inside, held
+    return base, trend, scales, kept, held, last
 
 
 @triton.jit
 def write_state(
     base,
     trend,
+    scales,
     new,
     change,
     inside,
@@ -61,10 +70,10 @@ def write_state(
     EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Put the base ``new`` and the trend ``change`` where ``read_state`` found them."""
+    """Put the base ``new`` and the trend ``change``, 0 where nothing is ``inside``, where ``read_state`` found them."""
     if EIGHT_BIT:
-        eight_bit.write(base, trend, new, change, inside, kept, ORDER, ROWS, WIDTH)
+        eight_bit.write(base, scales, new, change, inside, kept, ORDER, ROWS, WIDTH)
     else:
         store(base, new, inside, SOFT)
         if ORDER == 2:
-            store(trend, change, inside, SOFT)
+            eight_bit.write(trend, scales, change, change, inside, kept, 1, ROWS, WIDTH)

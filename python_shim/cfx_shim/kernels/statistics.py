@@ -31,6 +31,8 @@ def statistics_kernel(
     x_block,
     x_token,
     message_stride,
+    state_block,
+    trend_at,
     flags,
     tokens,
     taken,
@@ -41,6 +43,7 @@ def statistics_kernel(
     STRIP: tl.constexpr,
     ORDER: tl.constexpr,
     HALF_SCALES: tl.constexpr,
+    GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
     BITS: tl.constexpr,
     V_BIAS: tl.constexpr,
@@ -48,7 +51,9 @@ def statistics_kernel(
     EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: strips of channels, blocks, sections. Of the tokens, ``taken`` that are ``stride`` apart count."""
+    """Grid: strips of a part's channels, one part after the other, blocks, sections. Of the tokens, ``taken`` that are
+    ``stride`` apart count. For ``state_block`` and ``trend_at`` see ``states.read_state``.
+    """
     strip, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
@@ -56,15 +61,23 @@ def statistics_kernel(
     if (flags >= 0) & (strip + block + section == 0):
         # nothing non-finite was seen yet; the launch that codes the rows comes after this one
         flag(message, message_stride, flags, peers, 0)
-    channel = strip * STRIP + tl.arange(0, STRIP)
+    strips: tl.constexpr = (GROUP + STRIP - 1) // STRIP
+    part = (strip >= strips).to(tl.int32)
+    within = (strip - part * strips) * STRIP
+    channel = part * GROUP + within + tl.arange(0, STRIP)
+    known = (within + tl.arange(0, STRIP) < GROUP) & (channel < CHANNELS)
     x += rank * x_block
-    base = state + block.to(tl.int64) * ORDER * tokens * CHANNELS
-    trend = base + tl.cast(tokens, tl.int64) * CHANNELS
-    if EIGHT_BIT:
-        base = state + block.to(tl.int64) * tokens * (CHANNELS + (CHANNELS + 31) // 32)
-        scales = base + tl.cast(tokens, tl.int64) * CHANNELS
-        group = strip * (STRIP // 32) + tl.arange(0, STRIP // 32)
-        group_known = group * 32 < CHANNELS
+    begin = state + block.to(tl.int64) * state_block
+    if EIGHT_BIT or ORDER == 2:
+        of_part: tl.constexpr = (GROUP + 31) // 32
+        of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
+        group_within = within + 32 * tl.arange(0, STRIP // 32)
+        group_known = (group_within < GROUP) & (part * GROUP + group_within < CHANNELS)
+        group = part * of_part + group_within // 32
+        codes = begin
+        if not EIGHT_BIT:
+            codes = (begin + trend_at).to(tl.pointer_type(tl.int8))
+        scales = codes + tl.cast(tokens, tl.int64) * CHANNELS
     own_sum = tl.zeros([64, STRIP], tl.float32)
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
@@ -72,19 +85,21 @@ def statistics_kernel(
         lane = first + tl.arange(0, 64)
         exists = (lane < taken)[:, None]
         token = (lane * stride)[:, None]
-        inside = exists & (channel < CHANNELS)[None, :]
+        inside = exists & known[None, :]
         value = widened(tl.load(x + token.to(tl.int64) * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
         place = token.to(tl.int64) * CHANNELS + channel[None, :]
         last = value
-        if EIGHT_BIT:
-            column = token.to(tl.int64) * ((CHANNELS + 31) // 32) + group[None, :]
+        if EIGHT_BIT or ORDER == 2:
+            column = token.to(tl.int64) * of_token + group[None, :]
             kept = exists & group_known[None, :]
-            held, last = eight_bit.read(base + place, scales + column, inside, kept, ORDER, 64, STRIP)
+        if EIGHT_BIT:
+            held, last = eight_bit.read(codes + place, scales + column, inside, kept, ORDER, 64, STRIP)
             value = value - held
         elif ORDER >= 1:
-            value = value - widened(tl.load(base + place, mask=inside, other=0.0), SOFT)
+            base = begin.to(tl.pointer_type(x.dtype.element_ty)) + place
+            value = value - widened(tl.load(base, mask=inside, other=0.0), SOFT)
             if ORDER == 2:
-                last = widened(tl.load(trend + place, mask=inside, other=0.0), SOFT)
+                last, _ = eight_bit.read(codes + place, scales + column, inside, kept, 1, 64, STRIP)
         if HALF_SCALES:
             own_sum += tl.abs(value)
         else:
@@ -94,7 +109,6 @@ def statistics_kernel(
             trend_sum += last * last
     own_total = fold_lanes(own_sum, STRIP)
     count = tl.cast(taken, tl.float32)
-    known = channel < CHANNELS
     if HALF_SCALES:
         v = half_scale(tl.div_rn(own_total, count))
         tl.store((payload + 2 * tokens).to(tl.pointer_type(tl.float16)) + channel, v, mask=known)

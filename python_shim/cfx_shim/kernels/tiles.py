@@ -25,15 +25,15 @@ def token_warps(rows, width, lanes):
     return max(1, min(512 // lanes, rows * width // (_LOAD * lanes)))
 
 
-def strip(channels, item_bytes, others, eight_bit=False, interpreted=False):
-    """Channels a statistics program reduces: narrow strips where few programs would leave a large GPU idle.
+def strip(channels, item_bytes, others, in_groups=False, interpreted=False):
+    """Channels of a part's ``channels`` that a statistics program reduces, beside ``others`` that work on other parts.
 
-    The interpreter runs one program after the other, so it gets one program. States in 8
-    bits are read in groups of 32.
+    Narrow strips where few programs would leave a large GPU idle. The interpreter runs one program after the other, so it
+    gets one for a part. What a state keeps in 8 bits is read ``in_groups`` of 32.
     """
     if interpreted:
         return max(32, power_of_two(channels))
-    if eight_bit:
+    if in_groups:
         return 32
     width = 64 // item_bytes
     while width * item_bytes > _STRIP_BYTES and -(-channels // width) * others < 264:

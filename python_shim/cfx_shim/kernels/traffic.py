@@ -2,8 +2,8 @@
 
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
-few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of a state in 8 bits, 1/32 of
-its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
+few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
+bits, 1/32 of its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
 """
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
@@ -12,7 +12,8 @@ LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
     """Of "statistics", "encode" or "decode" at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
-    state = order * (1 if eight_bit else item_bytes)
+    # a trend takes a byte beside either base
+    state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
     if launch == "statistics":
         return item_bytes + state
     if launch == "encode":
