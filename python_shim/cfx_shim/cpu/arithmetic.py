@@ -121,14 +121,8 @@ def beta_code(betas):
 
 
 @inlined
-def as_floats_of_bytes(codes):
-    """Signed bytes as float32."""
-    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80)))
-
-
-@inlined
 def beta_value(codes):
-    return as_floats_of_bytes(codes) * all_floats(_STEP)
+    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80))) * all_floats(_STEP)
 
 
 # rows

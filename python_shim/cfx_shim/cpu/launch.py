@@ -84,6 +84,8 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     while lanes > 8 and lanes * strip * sums > _SUMS:
         lanes //= 2
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
+    # groups of the trend's channels go on from one part into the other where both are whole ones
+    split = channels if order < 2 or middle % state.GROUP == 0 else middle
     batch = max(1, min(_VECTOR, _BATCH // width))
     numbers = {
         shared.KIND: _KINDS[dtype],
@@ -108,6 +110,7 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
         shared.STRIP: strip,
         shared.LANES: lanes,
         shared.BATCH: batch,
+        shared.SPLIT: split,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
@@ -121,7 +124,7 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     groups = _SUM_LANES // lanes
     of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (4 + 3 * batch)
-    strips = sum(-(-part // numbers[shared.STRIP]) for part in (middle, channels - middle))
+    strips = sum(-(-part // numbers[shared.STRIP]) for part in (split, channels - split))
     return _Kept(memory), strips, max(of_statistics, of_rows)
 
 

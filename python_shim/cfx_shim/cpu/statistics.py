@@ -42,20 +42,20 @@ _SUM_LANES = 64
 def statistics_kernel(common, sections, first, last, scratch):
     """Store v, and with order 2 beta, of the strips ``first`` to ``last``, counted through all blocks of all sections.
 
-    Each part of a token is strips of its own.
+    They begin anew where groups of the trend's channels do.
     """
-    blocks, channels, middle = (
-        whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE),
+    blocks, channels, split = (
+        whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT),
     )  # fmt: skip
     width = whole_at(common + shared.STRIP)
-    of_first = (middle + width - 1) // width
-    strips = of_first + (channels - middle + width - 1) // width
+    of_first = (split + width - 1) // width
+    strips = of_first + (channels - split + width - 1) // width
     for index in range(first, last):
         section = sections + index // (blocks * strips) * shared.SECTION_BYTES
         block, strip = index // strips % blocks, index % strips
-        start, end = strip * width, middle
+        start, end = strip * width, split
         if strip >= of_first:
-            start, end = middle + (strip - of_first) * width, channels
+            start, end = split + (strip - of_first) * width, channels
         _strip(common, section, block, start, min(width, end - start), scratch)
     return 0
 
@@ -70,10 +70,10 @@ def _strip(common, section, block, start, count, scratch):
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + start * item
-    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
-    state_step, groups_of_token = channels * item, groups_of(channels, middle)
+    channels, split = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT)
+    state_step, scale_step = channels * item, groups_of(split) + groups_of(channels - split)
     trend = base - start * item + whole_at(common + shared.TREND_AT)
-    codes, scales = trend + start, trend + tokens * channels + first_group(start, middle)
+    codes, scales = trend + start, trend + tokens * channels + first_group(start, split)
     width = rounded_up(count)
     staged = kind != FLOAT32 or width != count
     row_bytes, sums = 4 * width, 3 if order == 2 else 1
@@ -99,7 +99,7 @@ def _strip(common, section, block, start, count, scratch):
                         read_row(base_row, base_now, kind, 0, count, rest)
                         base_now = base_row
                 if order == 2:
-                    read_groups(trend_row, codes + token * channels, scales + token * groups_of_token, count, rest)
+                    read_groups(trend_row, codes + token * channels, scales + token * scale_step, count, rest)
                 _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, order, half_scales)
         depth += 1
         left = leaf

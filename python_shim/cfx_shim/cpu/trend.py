@@ -1,30 +1,37 @@
-"""The trend beside a native base, a byte an element, in and out of rows of float32: ``state.NativeStateWithTrend``."""
+"""The trend beside a native base, a byte an element, in and out of rows of float32: ``state.NativeStateWithTrend``.
+
+``room`` is 64 bytes of scratch.
+"""
+
+import numpy as np
 
 from . import shared
-from .arithmetic import as_floats_of_bytes, called, clear, inlined, magnitude, rounded_up
+from .arithmetic import clear, inlined, magnitude, rounded_up
 from .vectors import (
     LANES,
     above,
     all_floats,
     all_ints,
+    as_floats,
     below,
     bits_of,
+    bits_of_one,
     byte_at,
-    bytes_at,
     copy_bytes,
     either,
     either_int,
     equal,
     floats_at,
     largest_of,
+    one_of_bits,
     put_byte,
     put_bytes,
     put_floats,
-    value_of,
+    signed_bytes_at,
     whole_at,
 )
 
-_GROUP, _LARGEST_CODE = 32, 127.0
+_GROUP, _LARGEST_CODE = 2 * LANES, 127.0
 # (float32's bias - a scale's) · 8: a scale's byte is 20 bits of mantissa short of a float32
 _BIAS, _SHIFT = 107 * 8, 20
 # 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
@@ -32,86 +39,110 @@ _ROUNDER = 12582912.0
 
 
 @inlined
-def groups_of(channels, middle):
-    """Scales of a token."""
-    return (middle + (_GROUP - 1)) // _GROUP + (channels - middle + (_GROUP - 1)) // _GROUP
+def groups_of(channels):
+    return (channels + (_GROUP - 1)) // _GROUP
 
 
 @inlined
-def first_group(channel, middle):
-    """Which scale is that of ``channel``, the first one of its group."""
-    if channel < middle:
-        return channel // _GROUP
-    return (middle + (_GROUP - 1)) // _GROUP + (channel - middle) // _GROUP
+def first_group(channel, split):
+    """Which scale is that of ``channel``, the first one of its group; groups begin with channels 0 and ``split``."""
+    return channel // _GROUP if channel < split else groups_of(split) + (channel - split) // _GROUP
 
 
-@called
-def read_groups(row, codes, scales, count, rest):
-    """``row`` becomes ``count`` numbers of which the first begins a group. ``rest``: 64 bytes of scratch."""
-    for c in range(0, count, LANES):
-        scale = _value(all_ints(byte_at(scales + c // _GROUP)))
-        here = codes + c
-        if count - c < LANES:
-            clear(rest, LANES)
-            copy_bytes(here, rest, count - c)
-            here = rest
-        put_floats(row + 4 * c, as_floats_of_bytes(bytes_at(here)) * scale)
+@inlined
+def read_groups(row, codes, scales, count, room):
+    """``row`` becomes ``count`` numbers of which the first begins a group."""
+    whole = count // _GROUP * _GROUP
+    for c in range(0, whole, _GROUP):
+        scale = _scale_at(scales + c // _GROUP)
+        put_floats(row + 4 * c, as_floats(signed_bytes_at(codes + c)) * scale)
+        put_floats(row + 4 * (c + LANES), as_floats(signed_bytes_at(codes + c + LANES)) * scale)
+    if whole < count:
+        clear(room, LANES // 2)
+        copy_bytes(codes + whole, room, count - whole)
+        scale = _scale_at(scales + whole // _GROUP)
+        for c in range(0, count - whole, LANES):
+            put_floats(row + 4 * (whole + c), as_floats(signed_bytes_at(room + c)) * scale)
 
 
-@called
-def write_groups(row, codes, scales, count, rest):
+@inlined
+def write_groups(row, codes, scales, count, room):
     """The other way; zeros are behind the last number of ``row``, up to whole vectors."""
-    for start in range(0, count, _GROUP):
-        end = min(start + _GROUP, count)
+    whole = count // _GROUP * _GROUP
+    for c in range(0, whole, _GROUP):
+        one, other = floats_at(row + 4 * c), floats_at(row + 4 * (c + LANES))
+        scale = _scale_of(_larger(_size(one), _size(other)))
+        put_byte(scales + c // _GROUP, np.int32(scale))
+        inverse = _inverse(scale)
+        put_bytes(codes + c, _coded(one * inverse, scale))
+        put_bytes(codes + c + LANES, _coded(other * inverse, scale))
+    if whole < count:
         largest = all_ints(0)
-        for c in range(start, end, LANES):
-            bits = bits_of(magnitude(floats_at(row + 4 * c)))
-            largest = either_int(above(bits, largest), bits, largest)
-        need = bits_of(value_of(all_ints(largest_of(largest))) * all_floats(1 / _LARGEST_CODE))
-        more = either_int(above(need & all_ints((1 << _SHIFT) - 1), all_ints(0)), all_ints(1), all_ints(0))
-        scale = (need >> all_ints(_SHIFT)) + more - all_ints(_BIAS)
-        scale = either_int(above(scale, all_ints(0)), scale, all_ints(0))
-        scale = either_int(below(scale, all_ints(255)), scale, all_ints(255))
-        put_byte(scales + start // _GROUP, largest_of(scale))
-        inverse = all_floats(1.0) / _value(scale)
-        for c in range(start, end, LANES):
-            code = floats_at(row + 4 * c) * inverse
-            code = either(equal(code, code), code, all_floats(0.0))
-            code = either(above(code, all_floats(-_LARGEST_CODE)), code, all_floats(-_LARGEST_CODE))
-            code = either(below(code, all_floats(_LARGEST_CODE)), code, all_floats(_LARGEST_CODE))
-            rounded = bits_of(code + all_floats(_ROUNDER))
-            if end - c < LANES:
-                put_bytes(rest, rounded)
-                copy_bytes(rest, codes + c, end - c)
-            else:
-                put_bytes(codes + c, rounded)
+        for c in range(whole, count, LANES):
+            largest = _larger(largest, _size(floats_at(row + 4 * c)))
+        scale = _scale_of(largest)
+        put_byte(scales + whole // _GROUP, np.int32(scale))
+        for c in range(whole, count, LANES):
+            put_bytes(room, _coded(floats_at(row + 4 * c) * _inverse(scale), scale))
+            copy_bytes(room, codes + c, min(LANES, count - c))
 
 
 @inlined
-def read_trend(row, trend, token, common, rest):
+def read_trend(row, trend, token, common, room):
     """A token's trend into its parts of ``row``. ``trend``: where the block's begins."""
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    middle = whole_at(common + shared.MIDDLE)
-    codes = trend + token * channels
-    scales = trend + tokens * channels + token * groups_of(channels, middle)
-    read_groups(row, codes, scales, middle, rest)
-    if middle < channels:
-        behind = scales + first_group(middle, middle)
-        read_groups(row + 4 * rounded_up(middle), codes + middle, behind, channels - middle, rest)
+    split = whole_at(common + shared.SPLIT)
+    groups = groups_of(split)
+    codes, scales = trend + token * channels, trend + tokens * channels + token * (groups + groups_of(channels - split))
+    read_groups(row, codes, scales, split, room)
+    if split < channels:
+        read_groups(row + 4 * rounded_up(split), codes + split, scales + groups, channels - split, room)
 
 
 @inlined
-def write_trend(row, trend, token, common, rest):
+def write_trend(row, trend, token, common, room):
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    middle = whole_at(common + shared.MIDDLE)
-    codes = trend + token * channels
-    scales = trend + tokens * channels + token * groups_of(channels, middle)
-    write_groups(row, codes, scales, middle, rest)
-    if middle < channels:
-        behind = scales + first_group(middle, middle)
-        write_groups(row + 4 * rounded_up(middle), codes + middle, behind, channels - middle, rest)
+    split = whole_at(common + shared.SPLIT)
+    groups = groups_of(split)
+    codes, scales = trend + token * channels, trend + tokens * channels + token * (groups + groups_of(channels - split))
+    write_groups(row, codes, scales, split, room)
+    if split < channels:
+        write_groups(row + 4 * rounded_up(split), codes + split, scales + groups, channels - split, room)
 
 
 @inlined
-def _value(scale):
-    return value_of((scale + all_ints(_BIAS)) << all_ints(_SHIFT))
+def _scale_at(address):
+    return all_floats(one_of_bits((byte_at(address) + _BIAS) << _SHIFT))
+
+
+@inlined
+def _size(values):
+    return bits_of(magnitude(values))
+
+
+@inlined
+def _larger(one, other):
+    return either_int(above(one, other), one, other)
+
+
+@inlined
+def _scale_of(sizes):
+    """The byte of a group with these magnitudes, as bits."""
+    need = bits_of_one(one_of_bits(largest_of(sizes)) * np.float32(1 / _LARGEST_CODE))
+    scale = (need >> _SHIFT) + (need & ((1 << _SHIFT) - 1) != 0) - _BIAS
+    return min(max(scale, 0), 255)
+
+
+@inlined
+def _inverse(scale):
+    return all_floats(np.float32(1.0) / one_of_bits((scale + _BIAS) << _SHIFT))
+
+
+@inlined
+def _coded(steps, scale):
+    """The codes in the lowest bits. What is too large for its code, or no number, has the largest scale."""
+    if scale == 255:
+        steps = either(equal(steps, steps), steps, all_floats(0.0))
+        steps = either(above(steps, all_floats(-_LARGEST_CODE)), steps, all_floats(-_LARGEST_CODE))
+        steps = either(below(steps, all_floats(_LARGEST_CODE)), steps, all_floats(_LARGEST_CODE))
+    return bits_of(steps + all_floats(_ROUNDER))

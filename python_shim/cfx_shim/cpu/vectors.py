@@ -58,14 +58,16 @@ def _operation(result, arity):
 # memory: sixteen numbers at an address, or one
 
 
-def _load(result, stored):
-    """Reads ``stored``; fewer bits than the result's are an unsigned number."""
+def _load(result, stored, signed=False):
+    """Reads ``stored``; fewer bits than the result's are an unsigned number unless it is ``signed``."""
     wanted = getattr(result, "llvm", _INT)
 
     @_operation(result, 1)
     def load(builder, address):
         found = builder.load(builder.inttoptr(address, stored.as_pointer()), align=1)
-        return builder.zext(found, wanted) if stored in (_SHORT, _BYTE, _vector_of(_SHORT), _vector_of(_BYTE)) else found
+        if stored not in (_SHORT, _BYTE, _vector_of(_SHORT), _vector_of(_BYTE)):
+            return found
+        return builder.sext(found, wanted) if signed else builder.zext(found, wanted)
 
     return load
 
@@ -83,6 +85,7 @@ def _store(stored):
 
 floats_at, ints_at = _load(Floats, Floats.llvm), _load(Ints, Ints.llvm)
 shorts_at, bytes_at = _load(Ints, _vector_of(_SHORT)), _load(Ints, _vector_of(_BYTE))
+signed_bytes_at = _load(Ints, _vector_of(_BYTE), signed=True)
 put_floats, put_ints = _store(Floats.llvm), _store(Ints.llvm)
 put_shorts, put_bytes = _store(_vector_of(_SHORT)), _store(_vector_of(_BYTE))
 float_at, int_at, whole_at = _load(types.float32, _FLOAT), _load(types.int32, _INT), _load(types.int64, _WHOLE)
@@ -132,6 +135,17 @@ def bits_of(builder, values):
 @_operation(Floats, 1)
 def value_of(builder, bits):
     return builder.bitcast(bits, Floats.llvm)
+
+
+@_operation(types.int32, 1)
+def bits_of_one(builder, value):
+    """Of a single float32."""
+    return builder.bitcast(value, _INT)
+
+
+@_operation(types.float32, 1)
+def one_of_bits(builder, bits):
+    return builder.bitcast(bits if bits.type == _INT else builder.trunc(bits, _INT), _FLOAT)
 
 
 @_operation(types.int32, 1)
