@@ -105,7 +105,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     eight_bit, soft = in_eight_bits(states), interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
-    tensors = (*_three(xs), *_three(states or xs), message, *_three(offsets))
+    tensors = (*three(xs), *three(states or xs), message, *three(offsets))
     strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0))
     if not previous:
         strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), eight_bit, soft)
@@ -126,7 +126,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *tensors,
-        *_three(histories or [message]),
+        *three(histories or [message]),
         workspace,
         *strides,
         flags,
@@ -153,10 +153,10 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels):
     constants = decode_constants(form, channels, order, in_eight_bits(states), interpreted())
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
-        *_three(outs or states),
-        *_three(states or outs),
+        *three(outs or states),
+        *three(states or outs),
         message,
-        *_three(offsets),
+        *three(offsets),
         message.stride(0),
         tokens,
         own,
@@ -179,7 +179,8 @@ def _workspace(device, parts, channels, history):
     return torch.zeros(words, dtype=torch.int32, device=device)
 
 
-def _three(items):
+def three(items):
+    """As many as kernels take."""
     return (*items, *[items[0]] * (MOST_SECTIONS - len(items)))
 
 
