@@ -154,14 +154,15 @@ def _times(job, treatments, device):
 
 def _traffic(codec, order, item_bytes):
     """What kernels move, in bytes an element, and their launches; None where a GPU runs plain torch."""
-    if formats.of(codec) is None:
+    form = formats.of(codec)
+    if form is None or not form.codes(order, True):
         return None
     return {
         end: {
             "bytesAnElement": sum(traffic.bytes_an_element(launch, order, item_bytes) for launch in launches),
             "launches": len(launches),
         }
-        for end, launches in traffic.LAUNCHES.items()
+        for end, launches in traffic.launches(form).items()
     }
 
 

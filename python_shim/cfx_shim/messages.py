@@ -154,11 +154,10 @@ def _compiled_take(section):
 
 def _triton_takes(section, in_eight_bits):
     form = formats.of(section.treatment.codec)
-    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
-    if form is None or (in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP):
+    if form is None or not form.codes(section.order, section.treatment.feedback):
         return False
-    # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
-    return section.order < 2 or (section.treatment.feedback and not form.half_scales)
+    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
+    return not (in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP)
 
 
 def _launches(path):

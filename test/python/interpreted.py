@@ -13,7 +13,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shi
 import torch  # noqa: E402
 
 from cfx_shim import coding, statistics  # noqa: E402
-from cfx_shim.kernels import formats, launch, ops  # noqa: E402
+from cfx_shim.kernels import formats, launch, ops, per_token_launch  # noqa: E402
 from cfx_shim.plan import Treatment  # noqa: E402
 
 POISON = 0xAB
@@ -114,6 +114,58 @@ class Case:
         return wrong
 
 
+class PerToken(Case):
+    """A byte an element and a scale a token, without a state; two launches in a row into the same messages."""
+
+    def run(self):
+        message, _ = self.eager()
+        found = torch.full(self.shape, POISON, dtype=torch.uint8)
+        wrong = []
+        # the first of two launches for other tensors saw something, or nothing: the flag must not depend on what was there
+        for before in (0, 1):
+            found[:, -16] = before
+            per_token_launch.encode(self.codec, self.xs, found, self.offsets, self.own, True)
+            wrong += same("message", message, found)
+        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], found, self.offsets, self.own, False)
+        wrong += same("flags behind another launch", message[:, -16], found[:, -16])
+        if bool(message[0, -16]) != any(not bool(x[self.peers].isfinite().all()) for x in self.xs):
+            wrong.append("flag")
+        # any byte beside any scale
+        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
+        for name, sent in (("values", message), ("values of garbage", garbage)):
+            wrong += self.decoded_alike(name, sent)
+        return wrong
+
+    def decoded_alike(self, name, message):
+        tokens, channels = self.xs[0].shape[1:]
+        outs = [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+        per_token_launch.decode(self.codec, outs, message, self.offsets, self.own, tokens, channels)
+        wrong = []
+        for section, offset, out in zip(self.sections, self.offsets, outs):
+            values = coding.decode(section, message[self.peers, offset : offset + section.bytes], None)
+            wrong += same(name, values, out)
+        return wrong
+
+
+class EveryQuotient(PerToken):
+    """A token for each scale, of 8 bits, over numbers of all mantissas: from the largest down to less than any code."""
+
+    def __init__(self, codec, dtype, bits):
+        mantissas = torch.arange(2 ** (bits - 1), 2**bits) * 2.0**-bits
+        sizes = torch.cat([mantissas * 2.0**-power for power in range(19 if codec == "fp8" else 9)])
+        super().__init__(codec, 0, dtype, 1, None, tokens=128, channels=len(sizes))
+        largest = torch.arange(128, 256)[:, None] * self.codec.most / 256
+        x = torch.minimum(sizes * 2.0 ** largest.log2().ceil(), largest)
+        x[:, 1::2] *= -1
+        x[:, :1] = largest
+        self.xs[0].copy_(x)
+
+    def run(self):
+        message, found = self.eager()[0], torch.full(self.shape, POISON, dtype=torch.uint8)
+        per_token_launch.encode(self.codec, self.xs, found, self.offsets, self.own, True)
+        return same("message", message, found)
+
+
 class Steps(Case):
     """Sends after a keyframe with statistics of the step before: the first ones have none."""
 
@@ -193,6 +245,7 @@ VALUES = {
     "beyond small floats": lambda x: x.mul_(1e-9),
     "beyond float16": lambda x: x.mul_(1e30),
     "sums beyond float32": lambda x: x.fill_(3e38),
+    "a scale beyond float32": lambda x: x.fill_(3.389e38),
     "uneven": uneven,
 }
 FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2)]
@@ -225,10 +278,28 @@ def alone():
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
     yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
+    yield from per_token()
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:
         yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
     yield "lm2, a sample of few tokens", Case("lm2", 2, tokens=5, statistics="sampled", sections=3)
+
+
+def per_token():
+    for codec in ("fp8", "int8"):
+        for dtype in DTYPES:
+            yield f"{codec}, {dtype}", PerToken(codec, 0, dtype, tokens=66)
+            for what, change in VALUES.items():
+                # what a float16 can hold
+                if dtype != "float16" or what in ("NaN", "Inf", "a row and a column of zeros"):
+                    yield f"{codec}, {dtype}, {what}", PerToken(codec, 0, dtype, change=change)
+        for channels in (1, 7, 64, 130, 768, 5120):
+            yield f"{codec}, {channels} channels", PerToken(codec, 0, "bfloat16", tokens=3, channels=channels, own=None)
+        yield f"{codec}, 13824 channels", PerToken(codec, 0, "bfloat16", 1, None, tokens=2, channels=13824)
+        yield f"{codec}, many tokens", PerToken(codec, 0, "bfloat16", tokens=200, channels=9)
+        yield f"{codec}, q, k, v of three ranks", PerToken(codec, 0, "bfloat16", 3, 1, sections=3)
+        for dtype, bits in (("bfloat16", 8), ("float16", 11)):
+            yield f"{codec}, every quotient in {dtype}", EveryQuotient(codec, dtype, bits)
 
 
 def steps():

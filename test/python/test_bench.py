@@ -177,6 +177,13 @@ def test_all_figures_are_there(monkeypatch):
     assert answer["times"]["topk"]["traffic"] is None
 
 
+def test_a_byte_an_element_is_modelled_as_one_launch_each_way_and_only_without_a_base():
+    moved = {"bytesAnElement": 2, "launches": 1}
+    for codec in ("fp8", "int8"):
+        assert codecs_main._traffic(codec, 0, 2) == {"encode": moved, "decode": moved}
+        assert codecs_main._traffic(codec, 1, 2) is None
+
+
 @pytest.mark.parametrize("name", ["binary", "int2", "topk", "lowrank_int4_r8"])
 def test_the_papers_loop_from_its_formulas_errs_as_the_shipped_one_does(name):
     signal = MadeUp(8, 0.7, 3, 0.5, 0.07, blocks=1)

@@ -13,7 +13,9 @@ from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
 
-CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4")
+CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8")
+# a byte an element, without a base
+STATELESS = ("fp8", "int8")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
 SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
 
@@ -83,6 +85,8 @@ def compare(steps, codec, order, feedback=True, sections=1):
 
 
 def orders(codec):
+    if codec in STATELESS:
+        return (0,)
     return (0, 1) if codec in ("binary", "int2") else (0, 1, 2)
 
 
@@ -146,6 +150,19 @@ def test_same_bytes_without_feedback(kernels, codec, order):
     compare([noise((2, 33, 20), seed) for seed in range(3)], codec, order, feedback=False)
 
 
+@pytest.mark.parametrize("codec", STATELESS)
+def test_any_bytes_are_decoded_alike(kernels, codec):
+    """Scales that no encoder writes too: negative, NaN, Inf and so large that a value would be none."""
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        section = section_of(torch.zeros((1, 300, 19), dtype=dtype), codec, 0)
+        shape, seed = (1, coding.aligned(section.bytes) + SECTION_ALIGN), torch.Generator().manual_seed(5)
+        message = torch.randint(0, 256, shape, dtype=torch.uint8, generator=seed)
+        (compiled,) = messages.read([section], [None], message, None)[0]
+        with library.set_aside():
+            (plain,) = messages.read([section], [None], message, None)[0]
+        assert torch.equal(bits_of(compiled), bits_of(plain))
+
+
 def test_strided_blocks_are_read_right(kernels):
     whole = [noise((2, 40, 3, 24), seed) for seed in range(3)]
     for codec, order in CASES:
@@ -203,6 +220,7 @@ def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
         return kind and kind[0]
 
     assert path("binary", 1, x) == messages.COMPILED
+    assert path("int8", 0, x) == messages.COMPILED
     assert path("int8", 1, x) is None
     assert path("binary", 2, x) is None
     assert path("binary", 1, x.double()) is None

@@ -18,7 +18,7 @@ triton = pytest.importorskip("triton", reason="kernels need Triton, which this t
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, tiles, traffic  # noqa: E402
+from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, traffic  # noqa: E402
 from cfx_shim.kernels.decode import decode_kernel  # noqa: E402
 from cfx_shim.kernels.encode import encode_kernel  # noqa: E402
 from cfx_shim.kernels.statistics import statistics_kernel  # noqa: E402
@@ -35,6 +35,8 @@ STRIP = 32
 
 def constants(kind, codec, channels, order, eight_bit):
     form = formats.of(codec)
+    if isinstance(form, formats.PerToken):
+        return getattr(per_token, f"{kind}_kernel"), per_token_launch.constants(form, channels, False)
     if kind == "statistics":
         return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False)
     if kind in ("one launch", "first"):
@@ -46,13 +48,15 @@ def constants(kind, codec, channels, order, eight_bit):
 
 
 def warps(kind, known, target="sm_90"):
+    if "FLOATS" in known:
+        return per_token_launch.warps(known)
     if kind in ("one launch", "first"):
         return tiles.token_warps(known["ROWS"], known["WIDTH"], TARGETS[target].warp_size)
     return 4 if kind == "statistics" else tiles.row_warps(known["ROWS"], known["WIDTH"])
 
 
-def compiled(kind, codec, channels, order, target, eight_bit=False, **others):
-    """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16."""
+def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), **others):
+    """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16, numbers not ``ragged`` too."""
     kernel, known = constants(kind, codec, channels, order, eight_bit)
     state = {1: "*i8", 2: "*i16"}[order] if eight_bit else {2: "*u8"}.get(order, "*bf16")
     types, attributes = {}, {}
@@ -60,10 +64,10 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, **others):
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state|message|history|workspace)\d?", name)
-        of = {"message": "*u8", "history": "*u8", "workspace": "*i32", "state": state, "x": "*bf16", "out": "*bf16"}
+        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter)\d?", name)
+        of = {"message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "state": state, "x": "*bf16", "out": "*bf16"}
         types[name] = of[tensor[1]] if tensor else "i32"
-        if name not in ("own", "peers", "taken", "stride", "leaves", "first"):
+        if name not in ("own", "peers", "taken", "stride", "leaves", "first", *ragged):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
     options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
@@ -158,6 +162,21 @@ def test_a_call_is_as_many_launches_as_are_said(monkeypatch):
     assert tuple(launched) == traffic.LAUNCHES["decode"]
 
 
+def test_a_byte_an_element_is_coded_in_one_launch_and_decoded_in_one(monkeypatch):
+    launched = []
+    for name in ("encode", "decode"):
+        kernel = {(1, 3, 3): lambda *_, name=name, **__: launched.append(name)}
+        monkeypatch.setattr(per_token_launch, f"{name}_kernel", kernel)
+    form, blocks = formats.of("fp8"), torch.zeros(3, 8, 64)
+    xs, message = [blocks] * 3, torch.zeros(3, 4096, dtype=torch.uint8)
+    per_token_launch.encode(form, xs, message, [0, 1024, 2048], formats.NOBODY, True)
+    assert tuple(launched) == traffic.launches(form)["encode"]
+    launched.clear()
+    per_token_launch.decode(form, xs, message, [0, 1024, 2048], formats.NOBODY, 8, 64)
+    assert tuple(launched) == traffic.launches(form)["decode"]
+    assert traffic.launches(formats.of("lm2")) == traffic.LAUNCHES
+
+
 @pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, tmp_path):
@@ -189,7 +208,7 @@ def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind,
     kernel, known = compiled(kind, "lm1", 4096, order, "sm_90", eight_bit=True)
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
     threads = warps(kind, known) * kernel.metadata.warp_size
-    assert moved(kernel) * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
+    assert (wide(kernel) + kept_in_bytes(kernel)) * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
     assert traffic.bytes_an_element(kind, order, item_bytes=2, eight_bit=True) == bytes_an_element
 
 
@@ -223,6 +242,39 @@ def test_one_launch_does_not_spill_beside_a_state_in_8_bits(order, tmp_path):
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
 
 
+@pytest.mark.parametrize("kind", ["encode", "decode"])
+@pytest.mark.parametrize("codec", ["fp8", "int8"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_byte_an_element_is_moved_beside_the_tensor_without_spills_or_contraction(target, codec, kind, tmp_path):
+    kernel, known = compiled(kind, codec, 4096, 0, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 128
+    assert kernel.metadata.shared <= 1024
+    assert contractions(kernel, tmp_path) == 0
+    threads = warps(kind, known) * kernel.metadata.warp_size
+    # the payload goes in halves of a load, and 8 bytes are the counter of programs
+    payload = 8 * (widths(kernel).count(8) - (kind == "encode")) * threads
+    assert payload == known["ROWS"] * known["WIDTH"]
+    assert_traffic(kind, kernel, known, 0)
+
+
+@pytest.mark.parametrize("channels", [13824, 5120, 3072, 640])
+@pytest.mark.parametrize("codec", ["fp8", "int8"])
+def test_rows_of_any_width_are_held_without_spills(codec, channels, tmp_path):
+    for kind in ("encode", "decode"):
+        kernel, known = compiled(kind, codec, channels, 0, "sm_90")
+        assert resources(kernel, tmp_path)[1] == 0
+        assert widths(kernel).count(16) >= channels * known["ROWS"] // (8 * 32 * warps(kind, known))
+
+
+@pytest.mark.parametrize("codec", ["fp8", "int8"])
+def test_values_that_begin_anywhere_do_not_narrow_the_access_to_the_tensor(codec, tmp_path):
+    for kind in ("encode", "decode"):
+        kernel, known = compiled(kind, codec, 4096, 0, "sm_90", ragged=("tokens",))
+        assert resources(kernel, tmp_path)[1] == 0
+        assert_traffic(kind, kernel, known, 0)
+
+
 def test_a_contraction_would_be_seen(tmp_path):
     kernel, _ = compiled("decode", "lm1", 4096, 2, "sm_90", enable_fp_fusion=True)
     assert contractions(kernel, tmp_path) > 0
@@ -236,19 +288,25 @@ def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
         bytes_an_element -= 2
     threads = warps("one launch", known, target) * kernel.metadata.warp_size
     elements = known["ROWS"] * known["WIDTH"]
-    wide = 16 * threads * widths(kernel).count(16)
     assert known["HISTORY_WIDTH"] == 16 * threads
-    assert wide == (bytes_an_element + 5 * 4) * elements + 2 * known["HISTORY_WIDTH"]
+    assert threads * wide(kernel) == (bytes_an_element + 5 * 4) * elements + 2 * known["HISTORY_WIDTH"]
 
 
 def assert_traffic(kind, kernel, known, order):
     threads = warps(kind, known) * kernel.metadata.warp_size
     elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
-    # the statistics launch loads nothing of the payload
-    found = sum(width for width in widths(kernel) if width >= 8) if kind == "statistics" else moved(kernel)
+    found = wide(kernel)
+    if order == 2:
+        # the statistics launch loads nothing of the payload
+        found += sum(width for width in widths(kernel) if width == 8) if kind == "statistics" else kept_in_bytes(kernel)
     assert found * threads / elements == traffic.bytes_an_element(kind, order, item_bytes=2)
 
 
-def moved(kernel):
-    """Bytes a thread of tensor and state; what is stored in 8 bytes is read alike."""
-    return sum(width for width in widths(kernel) if width == 16) + 2 * sum(width for width in stores(kernel) if width == 8)
+def wide(kernel):
+    """Bytes a thread of what goes in accesses of 16 bytes."""
+    return sum(width for width in widths(kernel) if width == 16)
+
+
+def kept_in_bytes(kernel):
+    """Bytes a thread of a state, or a trend, that is stored in 8 bytes and read alike."""
+    return 2 * sum(width for width in stores(kernel) if width == 8)

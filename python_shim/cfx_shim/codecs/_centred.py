@@ -35,7 +35,7 @@ class Centred:
 
     def _encode(self, x, payload, encode_rest):
         channels = x.shape[2]
-        payload[:, -2 * channels :] = _values.to_half(_sums.over_tokens(x) / x.shape[1])
+        payload[:, -2 * channels :] = _values.to_half(_sums.divided(_sums.over_tokens(x), x.shape[1]))
         return encode_rest(x - self._means(payload, channels), payload[:, : -2 * channels])
 
     def _decode(self, payload, tokens, channels, decode_rest):

@@ -43,7 +43,7 @@ def of_channels(magnitude, energy=None):
     """
     if energy is None:
         energy = _sums.over_tokens(magnitude * magnitude)
-    return _codes((energy / magnitude.shape[1]).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
+    return _codes(_sums.divided(energy, magnitude.shape[1]).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
 
 
 def write(magnitude, payload, energy=None, channel_scales=None):

@@ -23,7 +23,7 @@ def scale_bytes(tokens: int, channels: int) -> int:
 
 def of_channels(magnitude, energy=None):
     """The channels' scales [B, 2·C] uint8, as a payload holds them, from ``magnitude`` [B, n, C] of any tokens."""
-    v = _stored(_sums.over_tokens(magnitude) / magnitude.shape[1])
+    v = _stored(_sums.divided(_sums.over_tokens(magnitude), magnitude.shape[1]))
     return v.to(torch.float16).view(torch.uint8)
 
 
@@ -34,7 +34,7 @@ def write_scales(magnitude, payload, channel_scales=None):
     """
     tokens, channels = magnitude.shape[1:]
     if channel_scales is None:
-        v = _stored(_sums.over_tokens(magnitude) / tokens)
+        v = _stored(_sums.divided(_sums.over_tokens(magnitude), tokens))
     else:
         v = channel_scales.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
     rows, columns = _sums.over_channels(magnitude), _sums.over_channels(v).unsqueeze(1)

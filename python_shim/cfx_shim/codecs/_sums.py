@@ -34,6 +34,11 @@ def over_tokens(x):
     return lanes[:, 0]
 
 
+def divided(values, number):
+    """``values`` over a ``number``, rounded once: on a GPU torch multiplies by the reciprocal of what is no tensor."""
+    return values / values.new_full((), number)
+
+
 def over_channels(magnitude):
     """``magnitude`` [..., C] float32 >= 0 -> [...] float32: NaN where one is NaN or Inf, or the sum may pass float32."""
     return _on_grid(magnitude, magnitude)

@@ -1,5 +1,8 @@
 """Plain numbers in a payload: float16 in its bytes, and input made finite."""
 
+import functools
+import math
+
 import torch
 
 _HALF_MAX = 65504.0
@@ -30,5 +33,12 @@ def to_bfloat16(x):
 def from_bfloat16(raw, most: float, *shape):
     """float32 of ``shape`` from the bytes ``raw`` [B, 2·n] uint8; ``most`` times it is finite whatever the bytes."""
     values = raw.clone(memory_format=torch.contiguous_format).view(torch.bfloat16).float()
-    bound = torch.finfo(torch.float32).max / most
+    bound = largest_bfloat16(most)
     return values.nan_to_num_(0.0, 0.0, 0.0).clamp_(-bound, bound).view(shape)
+
+
+@functools.cache
+def largest_bfloat16(most: float) -> float:
+    """The largest that ``most`` times is a finite float32."""
+    fraction, exponent = math.frexp(torch.finfo(torch.float32).max / most)
+    return math.ldexp(math.floor(fraction * 256), exponent - 8)

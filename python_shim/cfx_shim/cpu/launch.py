@@ -38,7 +38,7 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and not (order == 2 and form.half_scales)
+    return form is not None and form.codes(order, True)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first):
@@ -51,8 +51,9 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first):
     )
     sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
     workers = _workers(count * tokens * channels)
-    _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
-    seen = _run(kernels["encode_kernel"], common, sections, count * tokens, workers, scratch)
+    if strips:
+        _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
+    seen = _run(kernels[_name(codec, "encode")], common, sections, count * tokens, workers, scratch)
     if seen or first:
         flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
         for peer in range(peers):
@@ -67,7 +68,7 @@ def decode(outs, states, message, offsets, own, codec, order, tokens, channels, 
         codec, order, True, dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
     )
     sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
-    kernel = library.kernels()["decode_kernel"]
+    kernel = library.kernels()[_name(codec, "decode")]
     _run(kernel, common, sections, count * tokens, _workers(count * tokens * channels), scratch)
 
 
@@ -75,6 +76,8 @@ def decode(outs, states, message, offsets, own, codec, order, tokens, channels, 
 def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
+    if isinstance(form, formats.PerToken):
+        return _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step)
     # with order 0 what is decoded lies as a base would
     kept = state.layout(state.NATIVE, max(1, order), tokens, channels, dtype)
     middle = min(channels, form.group_channels(channels))
@@ -115,24 +118,47 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    memory = np.zeros(shared.COMMON_BYTES // 8, dtype=np.int64)
-    for place, number in numbers.items():
-        memory[place // 8] = number
-    for place, single in singles.items():
-        memory.view(np.float32)[place // 4] = single
     strip = -(-strip // _VECTOR) * _VECTOR
     groups = _SUM_LANES // lanes
     of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (4 + 3 * batch)
     strips = sum(-(-part // numbers[shared.STRIP]) for part in (split, channels - split))
-    return _Kept(memory), strips, max(of_statistics, of_rows)
+    return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
+
+
+def _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
+    """``_common`` of a codec with a byte an element, which takes no statistics."""
+    numbers = {
+        shared.KIND: _KINDS[dtype],
+        shared.ITEM_BYTES: dtype.itemsize,
+        shared.TOKENS: tokens,
+        shared.CHANNELS: channels,
+        shared.BLOCKS: blocks,
+        shared.OWN: own,
+        shared.X_BLOCK_STEP: x_block_step * dtype.itemsize,
+        shared.X_TOKEN_STEP: x_token_step * dtype.itemsize,
+        shared.STATE_BLOCK_STEP: tokens * channels * dtype.itemsize,
+        shared.MESSAGE_STEP: message_step,
+        shared.FLOATS: form.floats,
+    }
+    singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
+    return _Kept(numbers, singles), 0, 128 + 4 * (channels + _VECTOR)
+
+
+def _name(codec, end):
+    """Of the kernel that does the codec's "encode" or "decode"."""
+    return f"per_token_{end}_kernel" if isinstance(formats.of(codec), formats.PerToken) else f"{end}_kernel"
 
 
 class _Kept:
-    """Memory whose address a kernel is given."""
+    """What kernels are told: place -> whole number, and place -> float32, in memory whose address they are given."""
 
-    def __init__(self, memory):
-        self._memory = memory
+    def __init__(self, numbers, singles):
+        memory = self._memory = np.zeros(shared.COMMON_BYTES // 8, dtype=np.int64)
+        for place, number in numbers.items():
+            memory[place // 8] = number
+        for place, single in singles.items():
+            memory.view(np.float32)[place // 4] = single
         self.address = memory.ctypes.data
 
 

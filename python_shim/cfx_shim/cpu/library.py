@@ -15,10 +15,11 @@ import os
 import stat
 
 # each takes addresses and numbers, ``(common, sections, first, last, scratch)`` (see ``shared``), and gives a number
-KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel")
+KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel", "per_token_encode_kernel", "per_token_decode_kernel")
 ARGUMENTS = 5
 _SOURCES = tuple(
-    f"{name}.py" for name in ("vectors", "arithmetic", "shared", "parts", "trend", "statistics", "encode", "decode", "build")
+    f"{name}.py"
+    for name in ("vectors", "arithmetic", "shared", "parts", "trend", "statistics", "encode", "decode", "per_token", "build")
 )
 
 _kernels = None

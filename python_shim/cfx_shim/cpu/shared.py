@@ -11,6 +11,8 @@ block or message to the next.
 ) = range(0, 8 * 23, 8)  # fmt: skip
 # float32, in the lower half of theirs
 MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 23, 8 * 24, 8 * 25, 8 * 33
-COMMON_BYTES = 8 * 40
+# of a byte an element: two float32, and whether it is one itself
+MOST, LARGEST_SCALE, FLOATS = 8 * 40, 8 * 41, 8 * 42
+COMMON_BYTES = 8 * 43
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24

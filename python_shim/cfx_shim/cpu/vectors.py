@@ -101,6 +101,13 @@ def copy_bytes(builder, source, target, count):
     builder.call(move, [*places, _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
 
 
+@_operation(types.none, 2)
+def clear_bytes(builder, target, count):
+    fill = builder.module.declare_intrinsic("llvm.memset", [_BYTE.as_pointer(), _WHOLE])
+    place = builder.inttoptr(target, _BYTE.as_pointer())
+    builder.call(fill, [place, ir.Constant(_BYTE, 0), _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
+
+
 def _wide(builder, number):
     return number if number.type == _WHOLE else builder.sext(number, _WHOLE)
 

@@ -93,3 +93,68 @@ def beta_code(mixed, trends):
 def beta_value(code):
     """float32 of a signed code."""
     return code.to(tl.float32) * 0.015625
+
+
+@triton.jit
+def token_scale(x, most: tl.constexpr):
+    """bfloat16's bits, int32, of ``codecs._token_scales``: ``x`` float32 >= 0, finite, over ``most``."""
+    bits = tl.div_rn(x, tl.full(x.shape, most, tl.float32)).to(tl.int32, bitcast=True)
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+
+
+@triton.jit
+def token_scale_value(bits, bound: tl.constexpr):
+    """float32 of a scale's bits in int32, whatever they are."""
+    value = (bits << 16).to(tl.float32, bitcast=True)
+    return tl.where(tl.abs(value) < float("inf"), tl.minimum(tl.maximum(value, -bound), bound), 0.0)
+
+
+@triton.jit
+def over_scale(x, scale, SHORT: tl.constexpr):
+    """``x`` [R, W] float32 over ``scale`` [R, 1], a bfloat16; 0 where that is 0. Rounded in a way that no code depends on.
+
+    ``SHORT``: ``x`` has at most 11 bits, as of 16-bit numbers. Over a scale of 8 bits it either is the middle between two
+    codes, which has up to 8, or 2^-16 of that away from it. So 18 bits tell, and those a product has too.
+    """
+    if SHORT:
+        # a reciprocal must not overflow
+        lift = tl.where(scale < 2.0**-100, 2.0**64, 1.0)
+        bits = (x * lift * tl.div_rn(tl.full(scale.shape, 1.0, tl.float32), scale * lift)).to(tl.int32, bitcast=True)
+        relative = ((bits + 32) & -64).to(tl.float32, bitcast=True)
+    else:
+        relative = tl.div_rn(x, tl.broadcast_to(scale, x.shape))
+    return tl.where(scale > 0, relative, 0.0)
+
+
+@triton.jit
+def whole_byte(x, most: tl.constexpr):
+    """``x`` float32 rounded to the nearest even whole number up to ``most``, as int32 whose lowest byte is its code."""
+    return (tl.minimum(tl.maximum(x, -most), most) + _ROUNDER).to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def whole_byte_value(code):
+    """float32 of a code in int32, 0..255."""
+    return ((code ^ 0x80) - 0x80).to(tl.float32)
+
+
+@triton.jit
+def float_byte(x, most: tl.constexpr):
+    """``x`` float32, no NaN, rounded to the nearest even e4m3 up to ``most``, as int32 in 0..255. By its bits, for not every
+    GPU converts it.
+    """
+    size = tl.minimum(tl.abs(x), most)
+    bits = size.to(tl.int32, bitcast=True)
+    normal = ((bits + 0x7FFFF + ((bits >> 20) & 1)) >> 20) - (127 - 7) * 8
+    # below 2^-6 e4m3 counts in steps of 2^-9, which are the last place of float32 numbers around 2^14
+    small = (size + 16384.0).to(tl.int32, bitcast=True) & 15
+    return tl.where(size < 0.015625, small, normal) | ((x.to(tl.int32, bitcast=True) >> 24) & 0x80)
+
+
+@triton.jit
+def float_byte_value(code):
+    """float32 of an e4m3 in int32, 0..255; what is no number is 0."""
+    size = code & 0x7F
+    normal = ((size << 20) + (120 << 23)).to(tl.float32, bitcast=True)
+    value = tl.where(size < 8, size.to(tl.float32) * 0.001953125, normal)
+    return tl.where(size == 0x7F, 0.0, tl.where(code >= 0x80, -value, value))

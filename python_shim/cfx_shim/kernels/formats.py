@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, int2
-
+from ..codecs import _lloyd_max, _log_scales, _values, int2
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -45,9 +44,28 @@ class Format:
         return first, channels - first
 
 
+    def codes(self, order, feedback):
+        """Whether kernels serve residual order ``order``."""
+        # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
+        return order < 2 or (feedback and not self.half_scales)
+
+
+@dataclass(frozen=True)
+class PerToken:
+    """One scale a token and a byte an element, as in ``codecs._token_scales``; ``floats``: e4m3, else a whole number."""
+
+    most: float
+    largest_scale: float
+    floats: bool
+
+    def codes(self, order, feedback):
+        """As a Format's: what goes without a base."""
+        return order == 0
+
+
 @functools.cache
 def of(name):
-    """The Format of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format or PerToken of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -56,4 +74,7 @@ def of(name):
         bits = int(name[2:])
         gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
         return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    if name in ("fp8", "int8"):
+        codec = codecs.load(name)
+        return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
     return None

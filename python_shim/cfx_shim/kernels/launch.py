@@ -107,7 +107,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     soft = interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
-    tensors = (*_three(xs), *_three(states or xs), message, *_three(offsets))
+    tensors = (*three(xs), *three(states or xs), message, *three(offsets))
     strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
         group = form.group_channels(channels)
@@ -130,7 +130,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *tensors,
-        *_three(histories or [message]),
+        *three(histories or [message]),
         workspace,
         *strides,
         flags,
@@ -158,10 +158,10 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     constants = decode_constants(form, channels, order, eight_bit, interpreted(), dtype)
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
-        *_three(outs or states),
-        *_three(states or outs),
+        *three(outs or states),
+        *three(states or outs),
         message,
-        *_three(offsets),
+        *three(offsets),
         message.stride(0),
         *steps,
         tokens,
@@ -194,7 +194,8 @@ def _workspace(device, parts, channels, history):
     return torch.zeros(words, dtype=torch.int32, device=device)
 
 
-def _three(items):
+def three(items):
+    """As many as kernels take."""
     return (*items, *[items[0]] * (MOST_SECTIONS - len(items)))
 
 

@@ -6,7 +6,7 @@ change tensors in place and return nothing.
 
 import torch
 
-from . import formats, launch
+from . import formats, launch, per_token_launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -21,11 +21,16 @@ _library.define(
 
 def _encode(xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories):
     form = formats.of(codec)
+    if isinstance(form, formats.PerToken):
+        return per_token_launch.encode(form, xs, message, offsets, own, first)
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
 
 
 def _decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
-    launch.decode(formats.of(codec), outs, states, message, offsets, own, order, tokens, channels, dtype)
+    form = formats.of(codec)
+    if isinstance(form, formats.PerToken):
+        return per_token_launch.decode(form, outs, message, offsets, own, tokens, channels)
+    launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
 
 
 for _device in ("CPU", "CUDA"):

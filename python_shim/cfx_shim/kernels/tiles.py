@@ -20,6 +20,11 @@ def row_warps(rows, width):
     return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
 
 
+def per_token_warps(rows, width):
+    """Four loads a thread, where there is no state to hold beside: what a program does but once then weighs little."""
+    return max(1, min(16, rows * width // (_LOAD * 32 * 4)))
+
+
 def token_warps(rows, width, lanes):
     """One load a thread, of which a warp has ``lanes``, where a tile is a token: what is done beside takes registers."""
     return max(1, min(512 // lanes, rows * width // (_LOAD * lanes)))

@@ -1,0 +1,166 @@
+"""The kernels of codecs with one scale a token and a byte an element (``codecs._token_scales``): a token at a time."""
+
+from . import shared
+from .arithmetic import FLOAT32, inlined, largest_bits, magnitude, read_row, rounded_up, write_row
+from .vectors import (
+    LANES,
+    above,
+    all_floats,
+    all_ints,
+    as_floats,
+    below,
+    bits_of,
+    bytes_at,
+    clear_bytes,
+    copy_bytes,
+    either,
+    either_int,
+    equal,
+    float_at,
+    floats_at,
+    int_at,
+    largest_of,
+    put_bytes,
+    put_floats,
+    put_ints,
+    put_short,
+    short_at,
+    value_of,
+    whole_at,
+)
+
+_INFINITY = 0x7F800000
+
+
+@inlined
+def _whole_byte(values, most):
+    """The codes of Floats, rounded to the nearest even, in the lowest bytes."""
+    values = either(above(values, all_floats(-most)), values, all_floats(-most))
+    values = either(below(values, all_floats(most)), values, all_floats(most))
+    # 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
+    return bits_of(values + all_floats(12582912.0))
+
+
+@inlined
+def _whole_byte_value(codes):
+    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80)))
+
+
+@inlined
+def _float_byte(values, most):
+    """e4m3's bits of Floats, likewise."""
+    size = magnitude(values)
+    size = either(below(size, all_floats(most)), size, all_floats(most))
+    bits = bits_of(size)
+    normal = ((bits + all_ints(0x7FFFF) + ((bits >> all_ints(20)) & all_ints(1))) >> all_ints(20)) - all_ints((127 - 7) * 8)
+    # below 2^-6 e4m3 counts in steps of 2^-9, which are the last place of float32 numbers around 2^14
+    small = bits_of(size + all_floats(16384.0)) & all_ints(15)
+    code = either_int(below(size, all_floats(0.015625)), small, normal)
+    return code | ((bits_of(values) >> all_ints(24)) & all_ints(0x80))
+
+
+@inlined
+def _float_byte_value(codes):
+    size = codes & all_ints(0x7F)
+    normal = value_of((size << all_ints(20)) + all_ints((127 - 7) << 23))
+    value = either(below(size, all_ints(8)), as_floats(size) * all_floats(0.001953125), normal)
+    value = value_of(bits_of(value) | ((codes & all_ints(0x80)) << all_ints(24)))
+    return either(equal(size, all_ints(0x7F)), all_floats(0.0), value)
+
+
+@inlined
+def _scale_value(bits, largest):
+    """A vector of nothing but the scale of these bits."""
+    value = value_of(all_ints(bits << 16))
+    value = either(below(magnitude(value), value_of(all_ints(_INFINITY))), value, all_floats(0.0))
+    value = either(above(value, all_floats(-largest)), value, all_floats(-largest))
+    return either(below(value, all_floats(largest)), value, all_floats(largest))
+
+
+def _coder(code_of):
+    @inlined
+    def code(row, target, count, scale, most, rest):
+        whole = count // LANES * LANES
+        for c in range(0, whole, LANES):
+            put_bytes(target + c, code_of(floats_at(row + 4 * c) / scale, most))
+        if whole < count:
+            put_bytes(rest, code_of(floats_at(row + 4 * whole) / scale, most))
+            copy_bytes(rest, target + whole, count - whole)
+
+    return code
+
+
+def _decoder(value_of_code):
+    @inlined
+    def decode(source, row, count, scale, rest):
+        whole = count // LANES * LANES
+        for c in range(0, whole, LANES):
+            put_floats(row + 4 * c, value_of_code(bytes_at(source + c)) * scale)
+        if whole < count:
+            clear_bytes(rest, LANES)
+            copy_bytes(source + whole, rest, count - whole)
+            put_floats(row + 4 * whole, value_of_code(bytes_at(rest)) * scale)
+
+    return decode
+
+
+_code_float, _code_whole = _coder(_float_byte), _coder(_whole_byte)
+_decode_float, _decode_whole = _decoder(_float_byte_value), _decoder(_whole_byte_value)
+
+
+def per_token_encode_kernel(common, sections, first, last, scratch):
+    """As ``encode_kernel``, without a state."""
+    blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    kind, floats = whole_at(common + shared.KIND), whole_at(common + shared.FLOATS)
+    most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
+    staged = kind != FLOAT32 or channels % LANES > 0
+    rest, row = scratch, scratch + 64
+    seen = 0
+    for index in range(first, last):
+        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        block = index // tokens % blocks
+        rank = block + (block >= whole_at(common + shared.OWN))
+        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        x += token * whole_at(common + shared.X_TOKEN_STEP)
+        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        target = payload + 2 * tokens + token * channels
+        if staged:
+            read_row(row, x, kind, 0, channels, rest)
+            x = row
+        top = largest_of(largest_bits(x, 0, rounded_up(channels)))
+        if top >= _INFINITY:
+            seen, top = 1, 0
+        put_ints(rest, bits_of(value_of(all_ints(top)) / all_floats(most)))
+        bits = int_at(rest)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        put_short(payload + 2 * token, bits)
+        scale = _scale_value(bits, largest)
+        if bits == 0:
+            clear_bytes(target, channels)
+        elif floats:
+            _code_float(x, target, channels, scale, most, rest)
+        else:
+            _code_whole(x, target, channels, scale, most, rest)
+    return seen
+
+
+def per_token_decode_kernel(common, sections, first, last, scratch):
+    """As ``decode_kernel`` with order 0."""
+    blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
+    largest = float_at(common + shared.LARGEST_SCALE)
+    rest, row = scratch, scratch + 64
+    for index in range(first, last):
+        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        block = index // tokens % blocks
+        rank = block + (block >= whole_at(common + shared.OWN))
+        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        source = payload + 2 * tokens + token * channels
+        scale = _scale_value(short_at(payload + 2 * token), largest)
+        if floats:
+            _decode_float(source, row, channels, scale, rest)
+        else:
+            _decode_whole(source, row, channels, scale, rest)
+        out = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + token * channels * item
+        write_row(row, out, kind, False, channels, rest)
+    return 0
