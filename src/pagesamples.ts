@@ -82,7 +82,7 @@ ${renderView({ picture: openPicture(read(output.preview)), path: output.preview,
     : html`<div class="difference">${renderView({
         picture: openPicture(read(output.difference)),
         path: output.difference,
-        frames: output.frames,
+        frames: output.shownFrames,
         flips: false,
         alt: `Difference of the ${noun} from the uncompressed one, times ${gain}, ${name}: ${what}; ${measures(sample)}`,
       })}</div>`

@@ -1,7 +1,8 @@
 /** Plots as static SVG: the one file that knows the plotting library and the document it draws into. */
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { placeLabels } from './plotlabel.js';
+import type { Placement } from './plotlabel.js';
+import { leaderOf, placeLabels } from './plotlabel.js';
 import { PLOT_VARIABLES, type SeriesStyle } from './plotstyle.js';
 
 export interface Axis {
@@ -210,10 +211,27 @@ export function drawScatter(frame: Frame, points: LabelledPoint[], front: { x: n
     area,
     bars,
   );
-  const names = points.map((point, index) =>
-    Plot.text([point], { x: 'x', y: 'y', text: 'label', fill: 'currentColor', fontSize: FONT, ...placements[index] }),
-  );
+  const names = points.flatMap((point, index) => {
+    const placement = placements[index] as Placement;
+    const name = { x: 'x', y: 'y', text: 'label', fill: 'currentColor', fontSize: FONT, ...placement };
+    return [...leader(point, placement), Plot.text([point], name)];
+  });
   return draw(frame, values, padding, [...marks, ...names]).outerHTML;
+}
+
+/** A thin line from a point to its name where that is not beside it. */
+function leader(point: LabelledPoint, placement: Placement): Plot.Markish[] {
+  const end = leaderOf(placement);
+  if (!end) return [];
+  const shape: Plot.VectorOptions['shape'] = {
+    draw(context, length) {
+      context.moveTo(0, 0);
+      context.lineTo(0, -length);
+    },
+  };
+  const rotate = (Math.atan2(end.dx, -end.dy) * 180) / Math.PI;
+  const line = { length: Math.hypot(end.dx, end.dy), rotate, shape, anchor: 'start', stroke: point.style.colour } as const;
+  return [Plot.vector([point], { x: 'x', y: 'y', strokeWidth: 1, ...line })];
 }
 
 /** The plot as an SVG file of its own: with the colours that its variables name, for light and for dark. */

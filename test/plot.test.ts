@@ -2,7 +2,7 @@
 import { parseHTML } from 'linkedom';
 import { escapeHtml, html, Markup } from '../src/pagemarkup.js';
 import { drawLines, drawPaths, drawScatter, logTicks } from '../src/plot.js';
-import { type Anchor, type Placement, placeLabels } from '../src/plotlabel.js';
+import { type Anchor, leaderOf, type Placement, placeLabels } from '../src/plotlabel.js';
 import { PLOT_VARIABLES, REFERENCE_STYLE, seriesStyle } from '../src/plotstyle.js';
 
 test.each([
@@ -44,6 +44,25 @@ test('A name with room around it stands right of its point', () => {
   expect(placeLabels([{ x: 100, y: 100, text: 'int8' }], { left: 0, right: 300, top: 0, bottom: 200 })).toEqual([
     { dx: 9, dy: 0, textAnchor: 'start' },
   ]);
+});
+
+test('A name rather crosses a thin line than is far from its point', () => {
+  const frame = { left: 0, right: 300, top: 0, bottom: 200 };
+  const bars = [60, 80, 120, 140].map((x) => ({ left: x - 2, right: x + 2, top: 0, bottom: 200 }));
+  expect(placeLabels([{ x: 100, y: 100, text: 'paper-2bit' }], frame, bars)).toEqual([{ dx: 9, dy: 0, textAnchor: 'start' }]);
+});
+
+test('A line leads to a name that is not beside its point', () => {
+  expect(leaderOf({ dx: 9, dy: 0, textAnchor: 'start' })).toBeNull();
+  expect(leaderOf({ dx: 0, dy: -14, textAnchor: 'middle' })).toBeNull();
+  expect(leaderOf({ dx: -16, dy: 28, textAnchor: 'end' })).toEqual({ dx: -14, dy: 28 });
+  expect(leaderOf({ dx: 0, dy: -42, textAnchor: 'middle' })).toEqual({ dx: 0, dy: -35 });
+  const at = { low: 9, high: 11, x: 10, y: 10, style: seriesStyle(0) };
+  const frame = { alt: 'a', width: 340, height: 260, x: { label: 'x', log: true }, y: { label: 'y' } };
+  const lines = (count: number) =>
+    drawScatter(frame, Array.from({ length: count }, (_, index) => ({ ...at, label: `policy-${index}` })), [])?.split('aria-label="vector"').length;
+  expect(lines(1)).toBe(1);
+  expect(lines(9)).toBeGreaterThan(1);
 });
 
 test('Two dozen series differ in colour, dash or symbol', () => {
