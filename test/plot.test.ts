@@ -60,7 +60,11 @@ test('A line leads to a name that is not beside its point', () => {
   const at = { low: 9, high: 11, x: 10, y: 10, style: seriesStyle(0) };
   const frame = { alt: 'a', width: 340, height: 260, x: { label: 'x', log: true }, y: { label: 'y' } };
   const lines = (count: number) =>
-    drawScatter(frame, Array.from({ length: count }, (_, index) => ({ ...at, label: `policy-${index}` })), [])?.split('aria-label="vector"').length;
+    drawScatter(
+      frame,
+      Array.from({ length: count }, (_, index) => ({ ...at, label: `policy-${index}` })),
+      [],
+    )?.split('aria-label="vector"').length;
   expect(lines(1)).toBe(1);
   expect(lines(9)).toBeGreaterThan(1);
 });
