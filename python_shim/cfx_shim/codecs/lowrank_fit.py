@@ -20,20 +20,18 @@ Against ``lowrank_int4`` at the same bytes (1 % of 16 bits, closed loop, exact k
 scenes-flux at 28 and 10 steps, ×.79 on shapes-pixart at 10; FINDINGS.md has what was tried and left out. With classes known
 from what was decoded before, and so free, the error would be 4 to 5 % lower.
 
-Fitting, by the sender alone and block by block: subspace iteration from a fixed start (2 rounds); U and V in turn, each
-solved for and rounded; then the classes and codes of U and V in turn, rounded part by part, so that what rounding loses in
-one part of the components is taken up by the parts after it. The last of these is half of the encoder's time and takes
-4 to 5 % off the error.
+Fitting, by the sender alone and block by block: subspace iteration from a fixed start (2 rounds), then 9 rounds in each of
+which the weights are the best ones for U and V as they are, and classes and codes of U and then of V are solved for and
+rounded: all at once, and in the last round part by part, so that what rounding loses in one part of the components is
+taken up by the parts after it. That last one matters most for a block of low rank.
 """
 
 import torch
 
 from . import _fields, _low_rank, _values
 
-_FITS = 4
-_REFITS = 4
-# parts that the components of a factor are rounded in: what one part loses by it, the next ones take up
-_PARTS = 4
+# rounds of the search for a subspace, and of the fit; parts that the last of these rounds a factor's columns in
+_STARTS, _ROUNDS, _PARTS = 2, 9, 4
 _MOST_RANK = 128
 _MOST_WEIGHT = 48.0
 _CLASSES = (5.0, 7.0, 10.0, 14.0)
@@ -43,8 +41,8 @@ _CLASS_UNIT = 8.4
 _LEVEL_UNIT = 0.498
 # 3 · 14 times as much times the weight, times the rank: 1.1e7, below 2^24
 _MOST_SUM = (3 * _CLASSES[-1]) ** 2 * _MOST_WEIGHT * _MOST_RANK
-# of the mean square of a column, added to the Gram matrix before it is factored
-_RIDGE = 1e-4
+# of the mean square of a column, added to a Gram matrix before it is factored: for a fit, and only to make it possible
+_RIDGE, _LEAST_RIDGE = 1e-4, 1e-5
 
 
 class LowRankFit:
@@ -109,94 +107,118 @@ def _fit(x, rank):
     """``x`` [N, C] float32: unit [1], weights [r], and of U and of V the (classes [L], codes [L, r])."""
     largest = x.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
     x = x / largest
-    u, _ = _low_rank.subspace(x, rank)
-    for fit in range(_FITS):
-        stored_u = _round(u)
-        v = _least_squares(_whole(stored_u), x)
-        stored_v = _round(v)
-        if fit + 1 < _FITS:
-            v_whole = _whole(stored_v)
-            u = _least_squares(v_whole * _scale(v, v_whole), x.T)
-    for _ in range(_REFITS):
-        scale = _scales(x, _whole(stored_u), _whole(stored_v))
-        stored_u = _refit(stored_u, x, _whole(stored_v) * scale)
-        stored_v = _refit(stored_v, x.T, _whole(stored_u) * scale)
-    scale = _scales(x, _whole(stored_u), _whole(stored_v))
-    unit = scale.amax().reshape(1) / _MOST_WEIGHT
-    weights = torch.where(unit > 0, scale / unit, 0.0).round_().clamp_(0, _MOST_WEIGHT)
-    return unit * largest, weights, stored_u, stored_v
+    factors = _Factors(x.device)
+    u = factors.rounded(_subspace(x, rank))
+    v = factors.rounded(_solved(_gram(u.whole), u.whole.T @ x).T)
+    scaled_by, gram = x @ v.whole, _gram(v.whole)
+    for parts in (1,) * (_ROUNDS - 1) + (_PARTS,):
+        weights = _weights(_gram(u.whole) * gram, (scaled_by * u.whole).sum(dim=0))
+        u = factors.nearer(u, scaled_by * weights, gram * torch.outer(weights, weights), parts)
+        other = u.whole * weights
+        v = factors.nearer(v, x.T @ other, _gram(other), parts)
+        scaled_by, gram = x @ v.whole, _gram(v.whole)
+    weights = _weights(_gram(u.whole) * gram, (scaled_by * u.whole).sum(dim=0))
+    sizes = weights.abs()
+    unit = sizes.amax().reshape(1) / _MOST_WEIGHT
+    sizes = torch.where(unit > 0, sizes / unit, 0.0).round_().clamp_(0, _MOST_WEIGHT)
+    return unit * largest, sizes, u.stored, v.times(torch.where(weights < 0, -1.0, 1.0)).stored
 
 
-def _round(factor):
-    """``factor`` [L, r] -> (classes [L], codes [L, r])."""
-    energy = factor.square().mean(dim=1)
-    classes = _classes(torch.where(energy > 0, energy / energy.mean(), 1.0).sqrt() * _CLASS_UNIT)
-    rest = factor / _class_factor(classes).unsqueeze(1)
-    step = rest.square().mean(dim=0).sqrt() * (2 * _LEVEL_UNIT)
-    return classes, _codes(rest, step)
+class _Factor:
+    """A factor as it is stored: classes [L] int, levels [L, r] of -3, -1, 1 and 3, and ``whole`` [L, r], their product."""
+
+    def __init__(self, classes, size, levels):
+        self._classes, self._size, self.levels = classes, size, levels
+        self.whole = levels * size
+
+    def times(self, signs):
+        """The same with columns turned by ``signs`` [r]."""
+        return _Factor(self._classes, self._size, self.levels * signs)
+
+    @property
+    def stored(self):
+        """(classes [L], codes [L, r])."""
+        return self._classes, self.levels.add(3.0).mul_(0.5).to(torch.int32)
 
 
-def _refit(stored, x, other):
-    """``stored`` (classes [L], codes [L, r]) brought nearer to ``x`` [L, M] as the product with ``other`` [M, r].
+class _Factors:
+    """How factors are rounded, with its constants on ``device``."""
 
-    First each class, for the codes as they are; then the codes, part by part: the least-squares solution for a part with
-    all others as they are, rounded.
-    """
-    target, gram = x @ other, _ridged(other.T @ other)
-    levels = _level(stored[1])
-    reach = ((levels @ gram) * levels).sum(dim=1)
-    classes = _classes(torch.where(reach > 0, (target * levels).sum(dim=1) / reach, 0.0))
-    size = _class_factor(classes).unsqueeze(1)
-    codes, whole = stored[1].clone(), levels * size
-    for part in torch.arange(len(gram), device=gram.device).tensor_split(min(_PARTS, len(gram))):
-        own = gram[part][:, part]
-        rest = target[:, part] - whole @ gram[:, part] + whole[:, part] @ own
-        codes[:, part] = _codes(_solved(own, rest.T).T / size, 2.0)
-        whole[:, part] = _level(codes[:, part]) * size
-    return classes, codes
+    def __init__(self, device):
+        self._sizes = torch.tensor(_CLASSES, device=device).unsqueeze(1)
+        self._edges = torch.tensor([(low * high) ** 0.5 for low, high in zip(_CLASSES, _CLASSES[1:])], device=device)
 
+    def rounded(self, values):
+        """``values`` [L, r] of any scale: rows by their class, columns by their own deviation."""
+        energy = values.square().mean(dim=1)
+        classes, size = self._classes(energy.div_(energy.mean()).sqrt_(), _CLASS_UNIT)
+        rest = values / size
+        return _Factor(classes, size, _nearest(rest / rest.square().mean(dim=0).sqrt_().mul_(2 * _LEVEL_UNIT)))
 
-def _codes(values, step):
-    """Of each of ``values`` in steps of ``step``, the nearest of -1.5, -0.5, 0.5 and 1.5 steps as 0 to 3."""
-    return (values >= -step).to(torch.int32) + (values >= 0) + (values >= step)
+    def nearer(self, factor, target, gram, parts):
+        """``factor`` [L, r] brought nearer to x [L, M] as the product with another one, o [M, r].
 
+        ``target`` is x·o and ``gram`` oᵀ·o. First each class, for the levels as they are; then the levels, part by part of
+        the columns: the least-squares solution for a part with all others as they are, rounded.
+        """
+        levels = factor.levels
+        reach = torch.linalg.vecdot(levels @ gram, levels)
+        classes, size = self._classes(torch.linalg.vecdot(target, levels).div_(reach), 1.0)
+        if parts == 1:
+            return _Factor(classes, size, _nearest(_solved(gram, target.T).T.div_(size * 2.0)))
+        missed, levels, begin = target - (levels * size) @ gram, levels.clone(), 0
+        for part in levels.tensor_split(min(parts, len(gram)), dim=1):
+            here = slice(begin, begin + part.shape[1])
+            own, before = gram[here, here], part * size
+            part.copy_(_nearest(_solved(own, (missed[:, here] + before @ own).T).T.div_(size * 2.0)))
+            missed.addmm_(part * size - before, gram[here], alpha=-1.0)
+            begin = here.stop
+        return _Factor(classes, size, levels)
 
-def _classes(size):
-    edges = torch.tensor([(low * high) ** 0.5 for low, high in zip(_CLASSES, _CLASSES[1:])], device=size.device)
-    return torch.bucketize(size, edges)
-
-
-def _whole(stored):
-    """The whole numbers [L, r] float32 that ``stored`` stands for."""
-    classes, codes = stored
-    return _level(codes) * _class_factor(classes).unsqueeze(1)
-
-
-def _scale(factor, whole):
-    """[r]: what each column of ``whole`` is best multiplied with to come near ``factor``, both [L, r]; not below 0."""
-    return ((factor * whole).sum(dim=0) / whole.square().sum(dim=0)).clamp_min(0.0)
-
-
-def _scales(x, u, v):
-    """[r]: the weights of the columns of ``u`` [N, r] and ``v`` [C, r] with the least ‖x - u·w·vᵀ‖; not below 0."""
-    gram = _ridged((u.T @ u) * (v.T @ v))
-    return _solved(gram, ((x @ v) * u).sum(dim=0).unsqueeze(1)).squeeze(1).clamp_min(0.0)
+    def _classes(self, sizes, unit):
+        # NaN is the last class
+        classes = torch.bucketize(sizes, self._edges / unit)
+        return classes, self._sizes[classes]
 
 
-def _least_squares(u, x):
-    """V [C, r] with the least ‖x - u·Vᵀ‖ for ``u`` [N, r], ``x`` [N, C]."""
-    return _solved(_ridged(u.T @ u), u.T @ x).T
+def _nearest(steps):
+    """Of numbers in steps of two the nearest of -3, -1, 1 and 3, overwriting them; 1 for NaN."""
+    return steps.floor_().nan_to_num_(0.0).clamp_(-2.0, 1.0).mul_(2.0).add_(1.0)
 
 
-def _ridged(gram):
-    return gram + torch.eye(len(gram), device=gram.device) * (_RIDGE * gram.diagonal().mean())
+def _subspace(x, rank):
+    """U [N, r] with orthonormal columns, by iteration from a fixed start."""
+    v = _low_rank.start(x.shape[1], rank).to(x.device)
+    for _ in range(_STARTS - 1):
+        v = _orthonormal(x.T @ _orthonormal(x @ v))
+    # a Cholesky factor cannot tell the columns of a block of lower rank apart
+    return torch.linalg.qr(x @ v)[0]
+
+
+def _orthonormal(y):
+    """The columns of ``y`` [L, r] made nearly orthonormal, at a fraction of a QR factorisation's time."""
+    return torch.linalg.solve_triangular(_lower(_gram(y), _LEAST_RIDGE), y.T, upper=False).T
+
+
+def _weights(gram, target):
+    """[r]: the weights of the columns of U and V, of either sign, with the least ‖x - U·w·Vᵀ‖; of that, the normal equations."""
+    return _solved(gram, target.unsqueeze(1)).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _solved(gram, target):
-    """The solution [r, L] for ``gram`` [r, r] and ``target`` [r, L]; should it have none, each row by itself."""
-    lower, failed = torch.linalg.cholesky_ex(gram)
-    alone = target / gram.diagonal().unsqueeze(1)
-    return torch.where(failed == 0, torch.cholesky_solve(target, lower), alone)
+    """The solution [r, L] for ``gram`` [r, r] and ``target`` [r, L]; anything where the Gram matrix is zero."""
+    return torch.cholesky_solve(target, _lower(gram, _RIDGE))
+
+
+def _lower(gram, ridge):
+    gram = gram.clone()
+    diagonal = gram.diagonal()
+    diagonal.add_(diagonal.mean(), alpha=ridge)
+    return torch.linalg.cholesky_ex(gram)[0]
+
+
+def _gram(factor):
+    return factor.T @ factor
 
 
 of_size = LowRankFit
