@@ -43,7 +43,6 @@ class Format:
         first = min(channels, self.group_channels(channels))
         return first, channels - first
 
-
     def codes(self, order, feedback):
         """Whether kernels serve residual order ``order``."""
         # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
