@@ -23,15 +23,15 @@ def rank(size: str, tokens: int, channels: int, bytes_a_rank: int, bytes_beside:
 
 
 @functools.cache
-def start(channels: int, rank: int):
+def start(channels: int, rank: int, device):
     """The matrix [C, r] float32 that a search begins with: Gaussian, the same for the same shape."""
     generator = torch.Generator().manual_seed(1000003 * channels + rank)
-    return torch.randn((channels, rank), generator=generator)
+    return torch.randn((channels, rank), generator=generator).to(device)
 
 
 def subspace(x, rank: int, rounds: int = 2):
     """Subspace iteration from ``start``: ``x`` [N, C] float32 -> U [N, r] with orthonormal columns, V = Uᵀ·x [r, C]."""
-    v = start(x.shape[1], rank).to(x.device).T
+    v = start(x.shape[1], rank, x.device).T
     for _ in range(rounds):
         u = torch.linalg.qr(x @ torch.linalg.qr(v.T)[0])[0]
         v = u.T @ x

@@ -26,6 +26,8 @@ rounded: all at once, and in the last round part by part, so that what rounding 
 taken up by the parts after it. That last one matters most for a block of low rank.
 """
 
+import functools
+
 import torch
 
 from . import _fields, _low_rank, _values
@@ -107,7 +109,7 @@ def _fit(x, rank):
     """``x`` [N, C] float32: unit [1], weights [r], and of U and of V the (classes [L], codes [L, r])."""
     largest = x.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
     x = x / largest
-    factors = _Factors(x.device)
+    factors = _factors(x.device)
     u = factors.rounded(_subspace(x, rank))
     v = factors.rounded(_solved(_gram(u.whole), u.whole.T @ x).T)
     scaled_by, gram = x @ v.whole, _gram(v.whole)
@@ -151,7 +153,7 @@ class _Factors:
     def rounded(self, values):
         """``values`` [L, r] of any scale: rows by their class, columns by their own deviation."""
         energy = values.square().mean(dim=1)
-        classes, size = self._classes(energy.div_(energy.mean()).sqrt_(), _CLASS_UNIT)
+        classes, size = self._classes(energy.div_(energy.mean()).sqrt_().mul_(_CLASS_UNIT))
         rest = values / size
         return _Factor(classes, size, _nearest(rest / rest.square().mean(dim=0).sqrt_().mul_(2 * _LEVEL_UNIT)))
 
@@ -163,7 +165,7 @@ class _Factors:
         """
         levels = factor.levels
         reach = torch.linalg.vecdot(levels @ gram, levels)
-        classes, size = self._classes(torch.linalg.vecdot(target, levels).div_(reach), 1.0)
+        classes, size = self._classes(torch.linalg.vecdot(target, levels).div_(reach))
         if parts == 1:
             return _Factor(classes, size, _nearest(_solved(gram, target.T).T.div_(size * 2.0)))
         missed, levels, begin = target - (levels * size) @ gram, levels.clone(), 0
@@ -175,10 +177,13 @@ class _Factors:
             begin = here.stop
         return _Factor(classes, size, levels)
 
-    def _classes(self, sizes, unit):
+    def _classes(self, sizes):
         # NaN is the last class
-        classes = torch.bucketize(sizes, self._edges / unit)
+        classes = torch.bucketize(sizes, self._edges)
         return classes, self._sizes[classes]
+
+
+_factors = functools.cache(_Factors)
 
 
 def _nearest(steps):
@@ -188,7 +193,7 @@ def _nearest(steps):
 
 def _subspace(x, rank):
     """U [N, r] with orthonormal columns, by iteration from a fixed start."""
-    v = _low_rank.start(x.shape[1], rank).to(x.device)
+    v = _low_rank.start(x.shape[1], rank, x.device)
     for _ in range(_STARTS - 1):
         v = _orthonormal(x.T @ _orthonormal(x @ v))
     # a Cholesky factor cannot tell the columns of a block of lower rank apart
