@@ -50,7 +50,7 @@ def _references(codec, x):
 
 def _papers(name, codec, x):
     """The paper's codecs decode to what its formulas give, as near as the rounding of what is sent allows."""
-    formula = paper.codec(name, lambda channels, rank: _low_rank.start(channels, rank).numpy())
+    formula = paper.codec(name, lambda channels, rank: _low_rank.start(channels, rank, "cpu").numpy())
     if formula is None:
         return []
     tokens, channels = x.shape[1:]

@@ -16,7 +16,7 @@ def shipped(signal, plan):
 @torch.inference_mode()
 def of_formulas(signal, name):
     """The same figures of the paper's codec ``name``: b += D(E(x - b)) behind one exact step, bases in the signal's type."""
-    codec = paper.codec(name, lambda channels, rank: _low_rank.start(channels, rank).numpy())
+    codec = paper.codec(name, lambda channels, rank: _low_rank.start(channels, rank, "cpu").numpy())
     rows = []
     for site in signal.sites:
         row, base = {"energy": [], "error": []}, None

@@ -88,11 +88,11 @@ def test_decoded_bits_do_not_depend_on_the_batch(name):
 
 
 def test_the_search_begins_with_the_same_matrix_for_the_same_shape():
-    first = _low_rank.start(40, 8).clone()
+    first = _low_rank.start(40, 8, "cpu").clone()
     _low_rank.start.cache_clear()
     torch.manual_seed(99)
-    assert torch.equal(_low_rank.start(40, 8), first)
-    assert not torch.equal(_low_rank.start(41, 8)[:40], first)
+    assert torch.equal(_low_rank.start(40, 8, "cpu"), first)
+    assert not torch.equal(_low_rank.start(41, 8, "cpu")[:40], first)
 
 
 def test_lowrank_payload_is_two_matrices_of_float16():
