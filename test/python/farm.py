@@ -21,7 +21,7 @@ MODEL = os.path.join(ROOT, "examples", "models", "scenes-flux")
 sys.path[:0] = [os.path.join(ROOT, "python_shim"), HERE]
 
 
-def _boot(folder):
+def _boot(folder, kernels=None):
     """The shim in this process, with a plan that a job replaces after the fork."""
     from cfx_shim import _contract, boot
 
@@ -43,6 +43,8 @@ def _boot(folder):
         "observe": None,
         "plan": empty,
     }
+    if kernels:
+        run["kernelsPath"] = kernels
     return boot.start(folder, run)
 
 
@@ -116,7 +118,7 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    session = _boot(sys.argv[1])
+    session = _boot(*sys.argv[1:])
     import torch
     from diffusers import FluxPipeline
     from xfuser import xFuserFluxPipeline  # noqa: F401  imported here so that every rank has it

@@ -41,11 +41,13 @@ class Outcome:
 
 
 class Farm:
-    def __init__(self):
+    """``kernels``: a folder with the CPU's compiled kernels, which ranks load; without it plain torch does their work."""
+
+    def __init__(self, kernels=None):
         self._folder = tempfile.TemporaryDirectory(prefix="cfx-farm-")
         self._errors = open(os.path.join(self._folder.name, "errors.log"), "w+")
         self._process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "farm.py"), self._folder.name],
+            [sys.executable, os.path.join(HERE, "farm.py"), self._folder.name, *([kernels] if kernels else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
