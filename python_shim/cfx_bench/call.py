@@ -4,7 +4,8 @@ import torch
 
 from cfx_shim import messages
 from cfx_shim._contract import SECTION_ALIGN
-from cfx_shim.coding import Section, aligned
+from cfx_shim.coding import Section
+from cfx_shim.state import aligned
 
 
 class Call:

@@ -11,8 +11,9 @@ import torch
 
 from cfx_shim import coding, statistics
 from cfx_shim.base_store import BaseKey, BaseStore
-from cfx_shim.coding import Section, aligned
+from cfx_shim.coding import Section
 from cfx_shim.plan import Plan
+from cfx_shim.state import aligned
 
 
 class Disagreement(RuntimeError):

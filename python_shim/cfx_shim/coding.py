@@ -12,7 +12,6 @@ import torch
 from . import codecs, predictor, state as states, statistics
 from .codecs import _sample
 from .plan import Treatment
-from .state import aligned
 
 
 @dataclass

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from . import messages, statistics
 from ._contract import SECTION_ALIGN
 from .base_store import BaseKey
-from .coding import Section, aligned
 from .progress import Place
+from .state import aligned
 
 # what codecs take; anything else (fp8, integers) stays with the framework
 CODABLE = (torch.float16, torch.bfloat16, torch.float32)

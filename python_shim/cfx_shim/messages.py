@@ -9,7 +9,7 @@ from . import codecs, coding, kernels, statistics
 from ._contract import SECTION_ALIGN
 from .cpu import launch as compiled
 from .kernels import formats
-from .state import GROUP as EIGHT_BIT_GROUP
+from .state import GROUP as EIGHT_BIT_GROUP, aligned
 
 # what may code a section: Triton's kernels, the CPU's, and else plain torch
 TRITON, COMPILED = "triton", "compiled"
@@ -104,7 +104,7 @@ def non_finite(sections, values):
 def _check_size(sections, messages):
     """Raises ValueError, before anything is coded or moves, if ``messages`` [P, bytes] is not as long as the sections."""
     last = sections[-1]
-    expected = last.offset + coding.aligned(last.bytes) + SECTION_ALIGN
+    expected = last.offset + aligned(last.bytes) + SECTION_ALIGN
     if messages.shape[1] != expected:
         names = ", ".join(f"{each.role} {each.tokens} × {each.channels}" for each in sections)
         raise ValueError(f"a message has {messages.shape[1]} bytes; expected {expected} for {names} and the flags")

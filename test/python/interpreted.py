@@ -15,6 +15,7 @@ import torch  # noqa: E402
 from cfx_shim import coding, statistics  # noqa: E402
 from cfx_shim.kernels import formats, launch, ops, per_token_launch  # noqa: E402
 from cfx_shim.plan import Treatment  # noqa: E402
+from cfx_shim.state import aligned  # noqa: E402
 
 POISON = 0xAB
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -62,7 +63,7 @@ class Case:
         self.offsets, at = [], 0
         for section in self.sections:
             self.offsets.append(at)
-            at += coding.aligned(section.bytes)
+            at += aligned(section.bytes)
         self.shape = (ranks, at + 16)
         self.states = []
         for x, section in zip(self.xs, self.sections) if order else ():

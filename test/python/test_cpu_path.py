@@ -12,6 +12,7 @@ from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
+from cfx_shim.state import aligned
 
 CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8")
 # a byte an element, without a base
@@ -57,7 +58,7 @@ def run(steps, codec, order, feedback=True, sections=1):
         size = 0
         for section in alike:
             section.offset = size
-            size += coding.aligned(section.bytes)
+            size += aligned(section.bytes)
         # messages lie in a buffer of more than one step's: rows are apart
         message = torch.full((shape[0], size + SECTION_ALIGN + 48), 0xAB, dtype=torch.uint8)[:, : size + SECTION_ALIGN]
         messages.write(alike, kept[0], message, own)
@@ -155,7 +156,7 @@ def test_any_bytes_are_decoded_alike(kernels, codec):
     """Scales that no encoder writes too: negative, NaN, Inf and so large that a value would be none."""
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         section = section_of(torch.zeros((1, 300, 19), dtype=dtype), codec, 0)
-        shape, seed = (1, coding.aligned(section.bytes) + SECTION_ALIGN), torch.Generator().manual_seed(5)
+        shape, seed = (1, aligned(section.bytes) + SECTION_ALIGN), torch.Generator().manual_seed(5)
         message = torch.randint(0, 256, shape, dtype=torch.uint8, generator=seed)
         (compiled,) = messages.read([section], [None], message, None)[0]
         with library.set_aside():

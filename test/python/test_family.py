@@ -6,6 +6,7 @@ import torch
 from cfx_shim import coding
 from cfx_shim.coding import Section
 from cfx_shim.plan import Treatment
+from cfx_shim.state import aligned
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -23,7 +24,7 @@ class Site:
         self._layout = section.layout
         if self.sender is None:
             self.sender, self.receiver = (torch.full(section.layout.shape(len(x)), 7, dtype=section.layout.stored) for _ in range(2))
-        room = torch.zeros((len(x), coding.aligned(section.bytes)), dtype=torch.uint8)[:, : section.bytes]
+        room = torch.zeros((len(x), aligned(section.bytes)), dtype=torch.uint8)[:, : section.bytes]
         assert not coding.encode(section, x, room, self.sender)
         received = coding.decode(section, room, self.receiver).clone()
         assert torch.equal(bits(self.sender), bits(self.receiver))

@@ -9,7 +9,7 @@ from cfx_shim import coding, codecs
 from cfx_shim._contract import CODECS
 from cfx_shim.coding import Section
 from cfx_shim.plan import Treatment
-from cfx_shim.state import add_decoded_, layout
+from cfx_shim.state import add_decoded_, aligned, layout
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # whole groups of 32 channels, less than one, several and a rest
@@ -141,7 +141,7 @@ def loop(codec, order, dtype, base_dtype, shape=(2, 20, 70), steps=12, keyframe=
             form = section.layout
             # what was in memory before must not show
             states = [torch.full(form.shape(len(x)), fill, dtype=form.stored) for fill in (3, 77)]
-        room = torch.zeros((len(x), coding.aligned(section.bytes)), dtype=torch.uint8)[:, : section.bytes]
+        room = torch.zeros((len(x), aligned(section.bytes)), dtype=torch.uint8)[:, : section.bytes]
         assert not coding.encode(section, x, room, states[0])
         received = coding.decode(section, room, states[1])
         assert received.dtype == dtype and torch.equal(*states)

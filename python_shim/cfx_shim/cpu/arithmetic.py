@@ -16,14 +16,12 @@ from .vectors import (
     at_least,
     below,
     bits_of,
-    byte_at,
     bytes_at,
     copy_bytes,
     either,
     either_int,
     equal,
     floats_at,
-    put_byte,
     put_floats,
     put_shorts,
     shorts_at,
@@ -116,13 +114,25 @@ def beta_code(betas):
     steps = either(equal(steps, steps), steps, all_floats(0.0))
     steps = either(above(steps, all_floats(-128.0)), steps, all_floats(-128.0))
     steps = either(below(steps, all_floats(127.0)), steps, all_floats(127.0))
-    # 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
-    return bits_of(steps + all_floats(12582912.0)) & all_ints(0xFF)
+    return whole_bits(steps) & all_ints(0xFF)
 
 
 @inlined
 def beta_value(codes):
-    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80))) * all_floats(_STEP)
+    return signed_byte_value(codes) * all_floats(_STEP)
+
+
+@inlined
+def whole_bits(values):
+    """Floats rounded to the nearest even whole numbers, whose two's complement is in the lowest bits of what comes."""
+    # 1.5 · 2^23 moves them there
+    return bits_of(values + all_floats(12582912.0))
+
+
+@inlined
+def signed_byte_value(codes):
+    """Floats of the two's complement in the lowest bytes, which alone are set."""
+    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80)))
 
 
 # rows

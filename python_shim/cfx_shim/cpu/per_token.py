@@ -1,7 +1,17 @@
 """The kernels of codecs with one scale a token and a byte an element (``codecs._token_scales``): a token at a time."""
 
 from . import shared
-from .arithmetic import FLOAT32, inlined, largest_bits, magnitude, read_row, rounded_up, write_row
+from .arithmetic import (
+    FLOAT32,
+    inlined,
+    largest_bits,
+    magnitude,
+    read_row,
+    rounded_up,
+    signed_byte_value,
+    whole_bits,
+    write_row,
+)
 from .vectors import (
     LANES,
     above,
@@ -37,13 +47,7 @@ def _whole_byte(values, most):
     """The codes of Floats, rounded to the nearest even, in the lowest bytes."""
     values = either(above(values, all_floats(-most)), values, all_floats(-most))
     values = either(below(values, all_floats(most)), values, all_floats(most))
-    # 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
-    return bits_of(values + all_floats(12582912.0))
-
-
-@inlined
-def _whole_byte_value(codes):
-    return as_floats((codes & all_ints(0x7F)) - (codes & all_ints(0x80)))
+    return whole_bits(values)
 
 
 @inlined
@@ -105,7 +109,7 @@ def _decoder(value_of_code):
 
 
 _code_float, _code_whole = _coder(_float_byte), _coder(_whole_byte)
-_decode_float, _decode_whole = _decoder(_float_byte_value), _decoder(_whole_byte_value)
+_decode_float, _decode_whole = _decoder(_float_byte_value), _decoder(signed_byte_value)
 
 
 def per_token_encode_kernel(common, sections, first, last, scratch):

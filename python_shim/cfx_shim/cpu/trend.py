@@ -6,7 +6,7 @@
 import numpy as np
 
 from . import shared
-from .arithmetic import clear, inlined, magnitude, rounded_up
+from .arithmetic import clear, inlined, magnitude, rounded_up, whole_bits
 from .vectors import (
     LANES,
     above,
@@ -34,8 +34,6 @@ from .vectors import (
 _GROUP, _LARGEST_CODE = 2 * LANES, 127.0
 # (float32's bias - a scale's) · 8: a scale's byte is 20 bits of mantissa short of a float32
 _BIAS, _SHIFT = 107 * 8, 20
-# 1.5 · 2^23: adding it rounds to the nearest even, whose two's complement is then in the lowest bits
-_ROUNDER = 12582912.0
 
 
 @inlined
@@ -90,24 +88,27 @@ def write_groups(row, codes, scales, count, room):
 @inlined
 def read_trend(row, trend, token, common, room):
     """A token's trend into its parts of ``row``. ``trend``: where the block's begins."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    split = whole_at(common + shared.SPLIT)
-    groups = groups_of(split)
-    codes, scales = trend + token * channels, trend + tokens * channels + token * (groups + groups_of(channels - split))
+    codes, scales, split, rest = _token_at(trend, token, common)
     read_groups(row, codes, scales, split, room)
-    if split < channels:
-        read_groups(row + 4 * rounded_up(split), codes + split, scales + groups, channels - split, room)
+    if rest > 0:
+        read_groups(row + 4 * rounded_up(split), codes + split, scales + groups_of(split), rest, room)
 
 
 @inlined
 def write_trend(row, trend, token, common, room):
+    codes, scales, split, rest = _token_at(trend, token, common)
+    write_groups(row, codes, scales, split, room)
+    if rest > 0:
+        write_groups(row + 4 * rounded_up(split), codes + split, scales + groups_of(split), rest, room)
+
+
+@inlined
+def _token_at(trend, token, common):
+    """Where a token's codes and scales are, and how many channels are before and after where groups begin anew."""
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     split = whole_at(common + shared.SPLIT)
-    groups = groups_of(split)
-    codes, scales = trend + token * channels, trend + tokens * channels + token * (groups + groups_of(channels - split))
-    write_groups(row, codes, scales, split, room)
-    if split < channels:
-        write_groups(row + 4 * rounded_up(split), codes + split, scales + groups, channels - split, room)
+    scales = trend + tokens * channels + token * (groups_of(split) + groups_of(channels - split))
+    return trend + token * channels, scales, split, channels - split
 
 
 @inlined
@@ -145,4 +146,4 @@ def _coded(steps, scale):
         steps = either(equal(steps, steps), steps, all_floats(0.0))
         steps = either(above(steps, all_floats(-_LARGEST_CODE)), steps, all_floats(-_LARGEST_CODE))
         steps = either(below(steps, all_floats(_LARGEST_CODE)), steps, all_floats(_LARGEST_CODE))
-    return bits_of(steps + all_floats(_ROUNDER))
+    return whole_bits(steps)
