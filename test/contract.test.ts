@@ -30,24 +30,7 @@ const CALLS = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((step) =>
   ),
 );
 
-const PROGRAM = `
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from cfx_shim import codecs, coding
-from cfx_shim.plan import Plan
-given = json.load(sys.stdin)
-modules = {name: codecs.load(name) for name in codecs.CODECS}
-shapes = [(s["tokens"], s["channels"], s["itemBytes"]) for s in given["shapes"]]
-plan = Plan(given["plan"])
-treatments = [plan.treatment(*call) for call in given["calls"]]
-print(json.dumps({
-    "payloads": {name: [module.payload_bytes(*shape) for shape in shapes] for name, module in modules.items()},
-    "exact": {name: module.EXACT for name, module in modules.items()},
-    "delayed": [name for name in modules if codecs.is_delayed(name)],
-    "aligned": [coding.aligned(size) for size in given["sizes"]],
-    "cells": [None if t.codec is None else [t.codec, t.order, t.feedback, t.keyframe, t.base_dtype, t.statistics] for t in treatments],
-}))
-`;
+const ANSWERS = join(__dirname, 'python', 'contract.py');
 
 let python: { payloads: unknown; exact: unknown; delayed: unknown; aligned: number[]; cells: unknown[] };
 
@@ -56,7 +39,7 @@ beforeAll(() => {
   const interpreter = process.env.CFX_TEST_PYTHON;
   if (!interpreter) throw new Error('CFX_TEST_PYTHON is not set: the global set-up did not run');
   const input = JSON.stringify({ shapes: SHAPES, sizes: SIZES, plan: PLAN, calls: CALLS });
-  python = JSON.parse(execFileSync(interpreter, ['-B', '-c', PROGRAM, SHIM_PATH], { input, encoding: 'utf8' }));
+  python = JSON.parse(execFileSync(interpreter, ['-B', ANSWERS, SHIM_PATH], { input, encoding: 'utf8' }));
 }, 300_000);
 
 test('Both languages compute the same payload sizes for every codec', () => {
