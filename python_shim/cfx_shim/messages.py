@@ -156,8 +156,7 @@ def _triton_takes(section, in_eight_bits):
     form = formats.of(section.treatment.codec)
     if form is None or not form.codes(section.order, section.treatment.feedback):
         return False
-    # a program that codes the channels of one scale must hold whole groups of a state in 8 bits
-    return not (in_eight_bits and form.groups > 1 and form.group_channels(section.channels) % EIGHT_BIT_GROUP)
+    return not in_eight_bits or form.in_whole_groups(section.channels, EIGHT_BIT_GROUP)
 
 
 def _launches(path):

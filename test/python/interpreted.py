@@ -253,8 +253,10 @@ FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4
 
 
 def cases(which):
-    """(name, case) of the sends that stand alone, or of those with statistics of the step before."""
-    yield from {"alone": alone, "steps": steps}[which]()
+    """(name, case) of the sends that stand alone, of those with statistics of the step before, or of low rank."""
+    import interpreted_low_rank
+
+    yield from {"alone": alone, "steps": steps, "low rank": interpreted_low_rank.cases}[which]()
 
 
 def alone():

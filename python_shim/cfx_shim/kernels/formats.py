@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _values, int2
+from ..codecs import _lloyd_max, _log_scales, _values, int2, lowrank_fit
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -43,6 +43,10 @@ class Format:
         first = min(channels, self.group_channels(channels))
         return first, channels - first
 
+    def in_whole_groups(self, channels, size):
+        """Whether kernels serve a state in 8 bits, with a scale for ``size`` channels: one u covers whole groups of them."""
+        return self.groups == 1 or self.group_channels(channels) % size == 0
+
     def codes(self, order, feedback):
         """Whether kernels serve residual order ``order``."""
         # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
@@ -62,9 +66,31 @@ class PerToken:
         return order == 0
 
 
+@dataclass(frozen=True)
+class LowRank:
+    """Factors as in ``codecs.lowrank_fit``, whose codec of a size is ``codec``."""
+
+    codec: object
+    most_weight: float
+    # of what a decoder may find, and of what an encoder may send
+    most_unit: float
+    most_sent_unit: float
+
+    def rank(self, tokens, channels):
+        return self.codec.rank(tokens, channels)
+
+    def in_whole_groups(self, channels, size):
+        """As a Format's: a tile that is decoded is no whole row."""
+        return False
+
+    def codes(self, order, feedback):
+        """As a Format's: against a base that moves by what was decoded, or without one."""
+        return order == 0 or (order == 1 and feedback)
+
+
 @functools.cache
 def of(name):
-    """The Format or PerToken of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken or LowRank of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -76,4 +102,7 @@ def of(name):
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
+    if name.startswith("lowrank_fit"):
+        most = lowrank_fit.MOST_SUM
+        return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
     return None

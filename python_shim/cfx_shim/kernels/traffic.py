@@ -3,29 +3,47 @@
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
-bits, 1/32 of its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
+bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
 """
 
-from .formats import PerToken
+from ..codecs import _factor_fit
+from .formats import LowRank, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 _PER_TOKEN_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
+# a sender's last one moves its base
+_FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
+_LOW_RANK_LAUNCHES = {
+    "encode": (
+        *("open", "residual", "limit", "scale"),
+        *("product", "nearer", *_FIND_V),
+        *(_FIND_U + _FIND_V) * (_factor_fit.ROUNDS - 1),
+        *(*_FIND_U, "revise", *_FIND_V, "revise"),
+        *("gram", "product", "weights", "pack", "decode"),
+    ),
+    "decode": ("decode",),
+}
 
 
 def launches(form):
-    """Those of "encode" and of "decode" for a codec's format."""
+    """Those of "encode" and of "decode" for a codec's format; of low rank's with order 1."""
+    if isinstance(form, LowRank):
+        return _LOW_RANK_LAUNCHES
     return _PER_TOKEN_LAUNCHES if isinstance(form, PerToken) else LAUNCHES
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
-    """Of "statistics", "encode" or "decode" at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
+    """Of a launch at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
     if launch == "statistics":
         return item_bytes + state
     if launch == "encode":
         return item_bytes + 2 * state
+    if launch != "decode":
+        # low rank's residual in float32, then in float16, of which products are taken; factors are small beside it
+        return {"residual": item_bytes + state + 4, "scale": 4 + 2, "product": 2}.get(launch, 0)
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received

@@ -1,0 +1,124 @@
+"""How ``lowrank_fit`` finds its factors: least-squares solutions for one factor and then the other, each rounded to what is stored.
+
+By the sender alone, so sums may be taken in any order. In each round the weights are the best ones for U and V as they are;
+then, for U and after it for V, come classes that fit the levels there are, and levels: the least-squares solution for the
+other factor as it is stored, rounded all at once. Levels of the last round are then revised one component after the other,
+so that what rounding loses in one is taken up by those after it; that matters most for a block of low rank.
+
+``Steps`` says what it takes; kernels have their own.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from . import _low_rank
+
+CLASSES = (5.0, 7.0, 10.0, 14.0)
+EDGES = tuple((low * high) ** 0.5 for low, high in zip(CLASSES, CLASSES[1:]))
+# before anything is known
+FIRST_CLASS = 1
+# half the step of the best four evenly spaced levels for a Gaussian of variance 1 (Max 1960)
+LEVEL_UNIT = 0.498
+# after the first
+ROUNDS = 9
+# of the mean of a Gram matrix's diagonal, added to it before it is factored: for a fit, and only to make it possible
+RIDGE = 1e-4
+
+
+class Factor(NamedTuple):
+    """A factor as it is stored, ``classes`` [B, L] and ``levels`` [B, L, r] of -3, -1, 1 and 3, and as numbers: ``whole`` [B, L, r]."""
+
+    classes: torch.Tensor
+    levels: torch.Tensor
+    whole: torch.Tensor
+
+
+def fit(x, rank: int, steps):
+    """``x`` [B, N, C] float32, of magnitudes about 1 -> weights [B, r] of either sign, U and V."""
+    u = v = None
+    by_v, gram_v, weights = steps.begin(x, rank)
+    for turn in range(ROUNDS + 1):
+        if turn > 0:
+            by_v, gram_v = steps.by_v(x, v), steps.gram(v)
+            weights = steps.weights(gram_u, gram_v, by_v, u)
+        u = steps.nearer(u, by_v, gram_v, weights, turn == ROUNDS)
+        by_u, gram_u = steps.by_u(x, u), steps.gram(u)
+        v = steps.nearer(v, by_u, gram_u, weights, turn == ROUNDS)
+    return steps.weights(gram_u, steps.gram(v), steps.by_v(x, v), u), u, v
+
+
+class Steps:
+    """In plain torch."""
+
+    def __init__(self, device):
+        self._sizes = torch.tensor(CLASSES, device=device)
+        self._edges = torch.tensor(EDGES, device=device)
+
+    def begin(self, x, rank):
+        """x·o, oᵀ·o and weights of what the search begins with: a Gaussian o [C, r], whose columns are nearly orthogonal."""
+        by_start = x @ _low_rank.start(x.shape[2], rank, x.device)
+        return by_start, torch.eye(rank, device=x.device).expand(x.shape[0], -1, -1), x.new_ones(x.shape[0], rank)
+
+    def by_v(self, x, v):
+        """x·V [B, N, r]."""
+        return x @ v.whole
+
+    def by_u(self, x, u):
+        """xᵀ·U [B, C, r]."""
+        return x.mT @ u.whole
+
+    def gram(self, factor):
+        """[B, r, r]."""
+        return factor.whole.mT @ factor.whole
+
+    def weights(self, gram_u, gram_v, by_v, u):
+        """[B, r]: those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least."""
+        target = (by_v * u.whole).sum(dim=1, keepdim=True)
+        return _solved(gram_u * gram_v, target).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
+
+    def nearer(self, factor, target, gram, weights, last):
+        """``factor`` [B, L, r] (None: there is none yet) brought nearer to x as the product with another one, o·w.
+
+        ``target`` [B, L, r] is x·o and ``gram`` [B, r, r] oᵀ·o, without their ``weights`` w [B, r]. ``last``: levels are
+        revised.
+        """
+        target = target * weights.unsqueeze(1)
+        gram = gram * weights.unsqueeze(1) * weights.unsqueeze(2)
+        values = _solved(gram, target)
+        if factor is None:
+            classes = torch.full(values.shape[:2], FIRST_CLASS, device=values.device)
+            unit = values.square().mean(dim=2, keepdim=True).sqrt_().mul_(LEVEL_UNIT)
+        else:
+            reach = torch.linalg.vecdot(factor.levels @ gram, factor.levels)
+            # NaN is the last class
+            classes = torch.bucketize(torch.linalg.vecdot(target, factor.levels).div_(reach), self._edges)
+            unit = self._sizes[classes].unsqueeze(2)
+        levels, size = _nearest(values.div_(unit * 2.0)), self._sizes[classes].unsqueeze(2)
+        if last:
+            _revise(levels, size, target, gram)
+        return Factor(classes, levels, levels * size)
+
+
+def _revise(levels, size, target, gram):
+    """Change ``levels``, component after component, to the best ones for all others as they are."""
+    # in steps of two levels
+    missed = (target - (levels * size) @ gram).div_(size * 2.0)
+    for component in range(levels.shape[2]):
+        level, row = levels[:, :, component, None], gram[:, component, None]
+        best = _nearest((missed[:, :, component, None] / row[:, :, component, None]).add_(level, alpha=0.5))
+        missed.addcmul_(best - level, row, value=-0.5)
+        level.copy_(best)
+
+
+def _nearest(steps):
+    """Of numbers in steps of two the nearest of -3, -1, 1 and 3, overwriting them; 1 for NaN."""
+    return steps.floor_().nan_to_num_(0.0).clamp_(-2.0, 1.0).mul_(2.0).add_(1.0)
+
+
+def _solved(gram, target):
+    """What times ``gram`` [B, r, r] is ``target`` [B, L, r]; anything where the Gram matrix is singular."""
+    gram = gram.clone()
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    diagonal.add_(diagonal.mean(dim=1, keepdim=True) * RIDGE)
+    return torch.cholesky_solve(target.mT, torch.linalg.cholesky_ex(gram)[0]).mT

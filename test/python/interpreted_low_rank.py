@@ -1,0 +1,96 @@
+"""The low-rank kernels in Triton's interpreter against plain torch: what is decoded bit for bit, and how well factors fit, since
+a search may sum in any order. ``interpreted.py`` runs these cases.
+"""
+
+import interpreted
+import torch
+from interpreted import POISON, VALUES, Case, same
+
+from cfx_shim import coding, messages
+from cfx_shim.codecs import _factor_fit
+from cfx_shim.kernels import low_rank_launch
+
+# a fit stops at one of many points that are alike; from the eager one it may be off by so much of the error
+_WORSE = 1.02
+
+
+class LowRank(Case):
+    """``rounds``: of the fit, in both; a few, for the interpreter is slow."""
+
+    def __init__(self, *arguments, rounds=1, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.rounds = rounds
+
+    def run(self):
+        _factor_fit.ROUNDS = self.rounds
+        message, _ = self.eager()
+        found, sent = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+        low_rank_launch.encode(self.codec, self.xs, sent, found, self.offsets, self.own, self.order, True)
+        received, wrong = self.decoded_alike("values", found)
+        for one, other in zip(sent, received if self.order else []):
+            wrong += same("the two states", one, other)
+        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
+        wrong += self.decoded_alike("values of other bytes", garbage)[1]
+        return wrong + same("flags", message[:, -16], found[:, -16]) + self.fits_alike(message, found)
+
+    def decoded_alike(self, name, message):
+        tokens, channels = self.xs[0].shape[1:]
+        outs = [state.clone() for state in self.states]
+        outs = outs or [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+        low_rank_launch.decode(self.codec, outs, message, self.offsets, self.own, self.order, tokens, channels)
+        wrong = []
+        for section, offset, out, *state in zip(self.sections, self.offsets, outs, *([self.states] if self.order else [])):
+            state = state[0].clone() if state else None
+            wrong += same(name, coding.decode(section, message[self.peers, offset : offset + section.bytes], state), out)
+        return outs, wrong
+
+    def fits_alike(self, *messages):
+        wrong = []
+        for index, (section, offset) in enumerate(zip(self.sections, self.offsets)):
+            x = self.xs[index][self.peers].double()
+            if self.order:
+                x -= self.states[index].double()
+            x, missed = x.nan_to_num(0.0, 0.0, 0.0), []
+            for message in messages:
+                payload = message[self.peers, offset : offset + section.bytes]
+                decoded = section.codec.decode(payload, section.tokens, section.channels)
+                missed.append(float((x - decoded.double()).square().sum()))
+            eager, kernels = missed
+            if not kernels <= _WORSE * eager:
+                wrong.append(f"error {kernels:.4g} for {eager:.4g}")
+        return wrong
+
+
+class Messages(Case):
+    """Whole messages, step after step: kernels code them, and a receiver that decodes in plain torch keeps the sender's base."""
+
+    def run(self):
+        _factor_fit.ROUNDS = 1
+        received, wrong = [state.clone() for state in self.states], []
+        for section, offset in zip(self.sections, self.offsets):
+            section.offset = offset
+        for step in range(3):
+            wrong += [] if messages.kernel_kind(self.sections[0])[0] == messages.TRITON else ["not by kernels"]
+            sent = torch.full(self.shape, POISON, dtype=torch.uint8)
+            messages.write(self.sections, self.states, sent, self.own)
+            for section, offset, state, own in zip(self.sections, self.offsets, received, self.states):
+                coding.decode(section, sent[self.peers, offset : offset + section.bytes], state)
+                wrong += same(f"step {step}, the two states", own, state)
+                section.blocks.add_(torch.randn(section.blocks.shape, generator=self.generator).to(section.blocks.dtype) * 0.2)
+        return wrong
+
+
+def cases():
+    yield "lowrank_fit_b31, messages", Messages("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=40, channels=96, sections=2)
+    for dtype in interpreted.DTYPES:
+        for order in (0, 1):
+            yield f"lowrank_fit_b31, order {order}, {dtype}", LowRank("lowrank_fit_b31", order, dtype, tokens=70, channels=96)
+    for channels in (1, 7, 130, 768):
+        yield f"lowrank_fit_r8, {channels} channels", LowRank("lowrank_fit_r8", 1, "bfloat16", tokens=37, channels=channels, own=None)
+    yield "lowrank_fit_b31, all rounds", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=70, channels=96, rounds=9)
+    yield "lowrank_fit_b15, order 1", LowRank("lowrank_fit_b15", 1, "bfloat16", tokens=70, channels=96)
+    yield "lowrank_fit_b31, rank 20", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=290, channels=260)
+    yield "lowrank_fit_r8, q, k, v of three ranks", LowRank("lowrank_fit_r8", 1, "float16", 3, 1, tokens=20, channels=40, sections=3)
+    for what, change in VALUES.items():
+        yield f"lowrank_fit_r8, {what}", LowRank("lowrank_fit_r8", 1, tokens=40, channels=50, change=change)
+        yield f"lowrank_fit_b16, order 0, {what}", LowRank("lowrank_fit_b16", 0, change=change)
