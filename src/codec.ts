@@ -33,6 +33,11 @@ const lloydMax = (bits: number): CodecFacts => ({
   source: 'Lloyd-Max levels for a Gaussian times 8-bit token × channel scales',
 });
 
+const trellis = (bits: number): CodecFacts => ({
+  ...lloydMax(bits),
+  source: 'trellis-coded levels times 8-bit token × channel scales',
+});
+
 const centred = (bits: number): CodecFacts => ({
   payloadBytes: (shape) => lloydMax(bits).payloadBytes(shape) + 2 * shape.channels,
   exact: false,
@@ -128,6 +133,9 @@ export const CODECS = {
   lm2: lloydMax(2),
   lm3: lloydMax(3),
   lm4: lloydMax(4),
+  tcq1: trellis(1),
+  tcq2: trellis(2),
+  tcq3: trellis(3),
   ternary: {
     payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + channels + tokens * Math.ceil(channels / 5),
     exact: false,
