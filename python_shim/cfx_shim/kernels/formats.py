@@ -62,9 +62,21 @@ class PerToken:
         return order == 0
 
 
+@dataclass(frozen=True)
+class Largest:
+    """The largest of every 16 channels, as in ``codecs.topk``: without scales."""
+
+    # of a token: kernels take its channels in any stretches of 32
+    groups = 1
+
+    def codes(self, order, feedback):
+        """As a Format's: a prediction is fitted beside the scales, of which there are none."""
+        return order < 2
+
+
 @functools.cache
 def of(name):
-    """The Format or PerToken of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken or Largest of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -76,4 +88,6 @@ def of(name):
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
+    if name == "topk":
+        return Largest()
     return None

@@ -6,7 +6,7 @@ change tensors in place and return nothing.
 
 import torch
 
-from . import formats, launch, per_token_launch
+from . import formats, launch, per_token_launch, topk_launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -23,6 +23,8 @@ def _encode(xs, states, message, offsets, own, codec, order, feedback, first, st
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.encode(form, xs, message, offsets, own, first)
+    if isinstance(form, formats.Largest):
+        return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
 
 
@@ -30,6 +32,8 @@ def _decode(outs, states, message, offsets, own, codec, order, tokens, channels,
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.decode(form, outs, message, offsets, own, tokens, channels)
+    if isinstance(form, formats.Largest):
+        return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)
     launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
 
 

@@ -6,16 +6,17 @@ few bytes of channel scales and beta that the statistics launch leaves in it, an
 bits, 1/32 of its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
 """
 
-from .formats import PerToken
+from .formats import Largest, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
-_PER_TOKEN_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
+# of those that need no statistics
+_LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 
 
 def launches(form):
     """Those of "encode" and of "decode" for a codec's format."""
-    return _PER_TOKEN_LAUNCHES if isinstance(form, PerToken) else LAUNCHES
+    return _LONE_LAUNCHES if isinstance(form, (PerToken, Largest)) else LAUNCHES
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
