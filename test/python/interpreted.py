@@ -154,7 +154,15 @@ class PerToken(Case):
         return wrong
 
 
-class Largest(Case):
+class Garbage(Case):
+    """What no encoder writes."""
+
+    def run(self):
+        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
+        return [f"of garbage, {each}" for each in self.decoded(garbage)]
+
+
+class Largest(Garbage):
     """One launch each way, into messages that another launch may have coded into, and out of ones that nobody has."""
 
     def encode(self, xs, states, message, feedback, first, taken):
@@ -164,8 +172,7 @@ class Largest(Case):
         topk_launch.decode(outs, states, message, self.offsets, self.own, self.order, *kind)
 
     def run(self):
-        wrong = super().run()
-        flags = []
+        wrong, flags = Case.run(self) + Garbage.run(self), []
         for first in (True, False):
             message, states = torch.full(self.shape, 1, dtype=torch.uint8), [state.clone() for state in self.states]
             self.encode(self.xs, states, message, True, first, None)
@@ -173,8 +180,7 @@ class Largest(Case):
         expected = self.eager()[0][:, -16].tolist()
         if flags != [expected, [1] * len(expected)]:
             wrong.append(f"flags {flags}; expected {expected}")
-        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
-        return wrong + [f"of garbage, {each}" for each in self.decoded(garbage)]
+        return wrong
 
 
 class EveryQuotient(PerToken):
@@ -278,7 +284,7 @@ VALUES = {
     "a scale beyond float32": lambda x: x.fill_(3.389e38),
     "uneven": uneven,
 }
-FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2)]
+FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2), ("ternary", 2)]
 
 
 def cases(which):
@@ -287,20 +293,21 @@ def cases(which):
 
 
 def alone():
-    for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0)]:
+    for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0), ("ternary", 0), ("ternary", 1)]:
         for dtype in DTYPES:
             yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
     for channels in (1, 7, 64, 130, 768):
-        for codec, order in (("binary", 1), ("lm2", 2)):
+        for codec, order in (("binary", 1), ("lm2", 2), ("ternary", 2)):
             yield f"{codec}, {channels} channels", Case(codec, order, "bfloat16", tokens=3, channels=channels, own=None)
-    yield "lm1, 3072 channels", Case("lm1", 2, "bfloat16", 1, None, tokens=2, channels=3072)
+    for codec in ("lm1", "ternary"):
+        yield f"{codec}, 3072 channels", Case(codec, 2, "bfloat16", 1, None, tokens=2, channels=3072)
     for what, change in VALUES.items():
-        for codec, order in (("int2", 1), ("lm2", 2), ("lm4", 0)):
+        for codec, order in (("int2", 1), ("lm2", 2), ("lm4", 0), ("ternary", 2)):
             yield f"{codec}, {what}", Case(codec, order, change=change)
     yield "many tokens", Case("lm2", 2, "bfloat16", tokens=200, channels=9)
-    for codec, order in (("int2", 1), ("lm1", 2)):
+    for codec, order in (("int2", 1), ("lm1", 2), ("ternary", 2)):
         yield f"{codec}, q, k, v of three ranks", Case(codec, order, "bfloat16", 3, 1, sections=3)
-    for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2)):
+    for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2), ("ternary", 2)):
         for dtype in ("bfloat16", "float16"):
             yield f"{codec}, order {order}, 8-bit state, {dtype}", Case(codec, order, dtype, channels=128, base_dtype="int8")
     for what, change in VALUES.items():
@@ -308,6 +315,9 @@ def alone():
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
     yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
+    for order, base_dtype in ((0, "native"), (1, "native"), (2, "native"), (2, "int8")):
+        case = Garbage("ternary", order, "bfloat16", tokens=9, channels=64, base_dtype=base_dtype)
+        yield f"ternary, order {order}, {base_dtype}, any bytes", case
     yield from per_token()
     yield from largest()
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)

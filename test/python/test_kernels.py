@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # of cases: how many there are at least
-CASES = {"alone": 180, "steps": 25}
+CASES = {"alone": 210, "steps": 26}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -56,6 +56,7 @@ LAUNCHES = {
     "exact": {"statistics": 2 * 3 * 2, "encode": 2 * 3 * 2, "decode": 2 * 3 * 2},
     "others": {"statistics": 2 * (2 + 4), "encode": 2 * 4 * 2, "decode": 2 * 4 * 2},
     "none": {"per token: encode": 2 * 2 * 2, "per token: decode": 2 * 2 * 2},
+    "other codes": {"statistics": 2 * 3, "encode": 2 * 3, "decode": 2 * 3, "topk: encode": 2 * 3, "topk: decode": 2 * 3},
 }
 
 

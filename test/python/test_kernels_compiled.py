@@ -195,10 +195,12 @@ def test_the_largest_of_every_group_is_coded_in_one_launch_and_decoded_in_one(mo
     assert tuple(launched) == traffic.launches(formats.of("topk"))["decode"]
 
 
-@pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
+@pytest.mark.parametrize(
+    "kind, codec", [("statistics", "lm2"), *((kind, codec) for codec in ("lm2", "ternary") for kind in ("encode", "decode"))]
+)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, tmp_path):
-    kernel, known = compiled(kind, "lm2", 4096, 2, target)
+def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, codec, tmp_path):
+    kernel, known = compiled(kind, codec, 4096, 2, target)
     registers, spilled = resources(kernel, tmp_path)
     assert spilled == 0 and registers <= (256 if target.startswith("gfx") else 128)
     assert kernel.metadata.shared <= 16384
@@ -213,9 +215,10 @@ def test_without_a_predictor_encoding_moves_6_bytes_an_element_and_decoding_4(ki
     assert resources(kernel, tmp_path)[1] == 0
 
 
+@pytest.mark.parametrize("codec", ["lm1", "ternary"])
 @pytest.mark.parametrize("channels", [3072, 768])
-def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, tmp_path):
-    kernel, _ = compiled("encode", "lm1", channels, 2, "sm_90")
+def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, codec, tmp_path):
+    kernel, _ = compiled("encode", codec, channels, 2, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0
     assert widths(kernel).count(16) >= 5
 
@@ -247,7 +250,10 @@ def test_one_launch_without_a_predictor_moves_6_bytes_an_element(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["one launch", "first"])
-@pytest.mark.parametrize("codec, channels, order", [("binary", 3072, 1), ("int2", 640, 1), ("lm1", 3072, 2), ("lm3", 768, 2)])
+@pytest.mark.parametrize(
+    "codec, channels, order",
+    [("binary", 3072, 1), ("int2", 640, 1), ("lm1", 3072, 2), ("lm3", 768, 2), ("ternary", 3072, 2)],
+)
 def test_what_keeps_statistics_does_not_spill_at_production_shapes(kind, codec, channels, order, tmp_path):
     kernel, _ = compiled(kind, codec, channels, order, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0

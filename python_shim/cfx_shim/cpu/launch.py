@@ -38,7 +38,7 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and form.codes(order, True)
+    return form is not None and codec != "ternary" and form.codes(order, True)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _values, int2
+from ..codecs import _lloyd_max, _log_scales, _values, int2, ternary
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -16,7 +16,10 @@ NOBODY = 1 << 30
 
 @dataclass(frozen=True)
 class Format:
-    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u)."""
+    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u).
+
+    ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``.
+    """
 
     bits: int
     levels: tuple
@@ -27,6 +30,10 @@ class Format:
     @property
     def groups(self):
         return 1 if self.half_scales else 2
+
+    def code_bytes(self, channels):
+        """Of a token, beside its scales."""
+        return self.bits * ((channels + 7) // 8) if self.bits else ternary.code_bytes(channels)
 
     def history_bytes(self, channels):
         """Of a sender's history, see ``cfx_shim.statistics``."""
@@ -85,6 +92,9 @@ def of(name):
         bits = int(name[2:])
         gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
         return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    if name == "ternary":
+        # the lower level is 0
+        return Format(0, (0.0, ternary.LEVEL), (ternary.THRESHOLD,), False, ternary.TREND_GAIN)
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")

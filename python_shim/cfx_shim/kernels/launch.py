@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .. import state
-from ..codecs import _log_scales, _sample
+from ..codecs import _log_scales, _sample, ternary
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
@@ -33,6 +33,7 @@ def shape_constants(form, channels, eight_bit, soft):
     """Compile-time constants of the row kernels."""
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
+    _, wholes, last = ternary.row_bytes(channels)
     return {
         "CHANNELS": channels,
         "ROWS": rows,
@@ -41,6 +42,9 @@ def shape_constants(form, channels, eight_bit, soft):
         "GROUPS": form.groups,
         "HALF_SCALES": form.half_scales,
         "BITS": form.bits,
+        "CODE_BYTES": form.code_bytes(channels),
+        "WHOLES": wholes,
+        "LAST": last,
         "LEVELS": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
@@ -83,7 +87,7 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
         "HALF_SCALES": form.half_scales,
         "GROUP": form.group_channels(channels),
         "GROUPS": form.groups,
-        "BITS": form.bits,
+        "CODE_BYTES": form.code_bytes(channels),
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
