@@ -14,7 +14,7 @@ from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
 from cfx_shim.state import aligned
 
-CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk")
+CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk", "ternary")
 # a byte an element, without a base
 STATELESS = ("fp8", "int8")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
@@ -151,7 +151,7 @@ def test_same_bytes_without_feedback(kernels, codec, order):
     compare([noise((2, 33, 20), seed) for seed in range(3)], codec, order, feedback=False)
 
 
-@pytest.mark.parametrize("codec", (*STATELESS, "topk"))
+@pytest.mark.parametrize("codec", (*STATELESS, "topk", "ternary"))
 def test_any_bytes_are_decoded_alike(kernels, codec):
     """Numbers that no encoder writes too: negative scales, NaN, Inf and so large that a value would be none."""
     for dtype in (torch.float32, torch.float16, torch.bfloat16):

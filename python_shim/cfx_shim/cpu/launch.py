@@ -18,7 +18,7 @@ from .._contract import SECTION_ALIGN
 from .. import state
 from ..codecs import _log_scales
 from ..kernels import formats
-from . import library, shared
+from . import library, shared, tables
 
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 # elements from which another thread pays; numbers that a batch of rows, and the sums of a strip of channels, may be
@@ -38,7 +38,7 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and codec != "ternary" and form.codes(order, True)
+    return form is not None and form.codes(order, True)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first):
@@ -116,6 +116,8 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
         shared.LANES: lanes,
         shared.BATCH: batch,
         shared.SPLIT: split,
+        shared.CODE_BYTES: form.code_bytes(channels),
+        shared.TABLES: tables.digits().ctypes.data,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}

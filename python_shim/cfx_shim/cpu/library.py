@@ -23,7 +23,7 @@ ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
     for name in (
-        *("vectors", "arithmetic", "shared", "parts", "trend", "statistics", "encode", "decode", "per_token", "topk"),
+        *("vectors", "arithmetic", "shared", "parts", "trend", "digits", "statistics", "encode", "decode", "per_token", "topk"),
         "build",
     )
 )
