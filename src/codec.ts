@@ -26,6 +26,12 @@ export interface CodecFacts {
 const scalesBytes = ({ tokens, channels }: BlockShape) => 2 * tokens + 2 * channels;
 const bitPlaneBytes = ({ tokens, channels }: BlockShape) => tokens * Math.ceil(channels / 8);
 
+/** How many groups of 32 channels there are in either part of a token that has a scale of its own. */
+function groupsOfParts(channels: number): [number, number] {
+  const middle = Math.min(channels, 8 * Math.ceil(channels / 16));
+  return [Math.ceil(middle / 32), Math.ceil((channels - middle) / 32)];
+}
+
 const lloydMax = (bits: number): CodecFacts => ({
   payloadBytes: (shape) => 2 * shape.tokens + shape.channels + bits * bitPlaneBytes(shape),
   exact: false,
@@ -137,9 +143,14 @@ export const CODECS = {
   tcq2: trellis(2),
   tcq3: trellis(3),
   ternary: {
-    payloadBytes: ({ tokens, channels }: BlockShape) => 2 * tokens + channels + tokens * Math.ceil(channels / 5),
+    payloadBytes: ({ tokens, channels }: BlockShape) => {
+      const [first, second] = groupsOfParts(channels);
+      const row = Math.ceil(channels / 8) + 2 * (first + second) + Math.ceil((3 * first) / 4);
+      return 2 * tokens + channels + tokens * row;
+    },
     exact: false,
-    source: 'three levels, five elements to a byte, times 8-bit token × channel scales',
+    channelScales: 1,
+    source: 'three levels, 1.6 bits an element, times 8-bit token × channel scales',
   },
   centred4: centred(4),
   centred5: centred(5),
@@ -200,12 +211,11 @@ export const historyBytes = (name: CodecName, { channels }: BlockShape): number 
 
 /** Of the state of one block at one end of a site; `python_shim/cfx_shim/state.py` has the layout. */
 export const stateBytes = ({ tokens, channels, itemBytes }: BlockShape, order: number, baseDtype: BaseDtype): number => {
-  const groups = (count: number) => Math.ceil(count / 32);
-  if (baseDtype === 'int8') return order * tokens * (channels + groups(channels));
+  if (baseDtype === 'int8') return order * tokens * (channels + Math.ceil(channels / 32));
   const base = tokens * channels * itemBytes;
   if (order < 2) return order * base;
-  const middle = Math.min(channels, 8 * Math.ceil(channels / 16));
-  const trend = tokens * (channels + groups(middle) + groups(channels - middle));
+  const [first, second] = groupsOfParts(channels);
+  const trend = tokens * (channels + first + second);
   return alignSection(base) + alignSection(trend);
 };
 

@@ -12,7 +12,7 @@ test.each([
   ['lowrank_r8', 3 * 2 * 13],
   ['lowrank_int4_r8', 3 * (8 + 2 + 5)],
   ['lowrank_fit_r8', 2 + 1 + 3 + 3 * (1 + 1 + 3)],
-  ['ternary', 2 * 3 + 10 + 3 * 2],
+  ['ternary', 2 * 3 + 10 + 3 * (2 + 2 * 2 + 1)],
   ['skip', 0],
 ] as const)('The payload of %s', (name, bytes) => {
   expect(CODECS[name].payloadBytes({ tokens: 3, channels: 10, itemBytes: 4 })).toBe(bytes);

@@ -13,7 +13,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python_shi
 import torch  # noqa: E402
 
 from cfx_shim import coding, statistics  # noqa: E402
-from cfx_shim.kernels import formats, launch, ops, per_token_launch  # noqa: E402
+from cfx_shim.kernels import formats, launch, ops, per_token_launch, topk_launch  # noqa: E402
 from cfx_shim.plan import Treatment  # noqa: E402
 from cfx_shim.state import aligned  # noqa: E402
 
@@ -92,17 +92,23 @@ class Case:
         found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         feedback = self.sections[0].treatment.feedback
         taken = self.sections[0].statistics
-        launch.encode(self.codec, self.xs, moved, found, self.offsets, self.own, self.order, feedback, True, taken)
+        self.encode(self.xs, moved, found, feedback, True, taken)
         wrong = same("message", message, found)
         for one, other in zip(states, moved):
             wrong += same("sender's state", one, other)
         return wrong + self.decoded(message)
 
+    def encode(self, xs, states, message, feedback, first, taken):
+        launch.encode(self.codec, xs, states, message, self.offsets, self.own, self.order, feedback, first, taken)
+
+    def decode(self, outs, states, message, *kind):
+        launch.decode(self.codec, outs, states, message, self.offsets, self.own, self.order, *kind)
+
     def decoded(self, message):
         tokens, channels = self.xs[0].shape[1:]
         states, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
         outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        launch.decode(self.codec, outs, moved, message, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype)
+        self.decode(outs, moved, message, tokens, channels, self.xs[0].dtype)
         wrong = []
         for index, section in enumerate(self.sections):
             for compact, rank in enumerate(self.peers):
@@ -145,6 +151,35 @@ class PerToken(Case):
         for section, offset, out in zip(self.sections, self.offsets, outs):
             values = coding.decode(section, message[self.peers, offset : offset + section.bytes], None)
             wrong += same(name, values, out)
+        return wrong
+
+
+class Garbage(Case):
+    """What no encoder writes."""
+
+    def run(self):
+        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
+        return [f"of garbage, {each}" for each in self.decoded(garbage)]
+
+
+class Largest(Garbage):
+    """One launch each way, into messages that another launch may have coded into, and out of ones that nobody has."""
+
+    def encode(self, xs, states, message, feedback, first, taken):
+        topk_launch.encode(xs, states, message, self.offsets, self.own, self.order, feedback, first)
+
+    def decode(self, outs, states, message, *kind):
+        topk_launch.decode(outs, states, message, self.offsets, self.own, self.order, *kind)
+
+    def run(self):
+        wrong, flags = Case.run(self) + Garbage.run(self), []
+        for first in (True, False):
+            message, states = torch.full(self.shape, 1, dtype=torch.uint8), [state.clone() for state in self.states]
+            self.encode(self.xs, states, message, True, first, None)
+            flags.append(message[:, -16].tolist())
+        expected = self.eager()[0][:, -16].tolist()
+        if flags != [expected, [1] * len(expected)]:
+            wrong.append(f"flags {flags}; expected {expected}")
         return wrong
 
 
@@ -249,7 +284,7 @@ VALUES = {
     "a scale beyond float32": lambda x: x.fill_(3.389e38),
     "uneven": uneven,
 }
-FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2)]
+FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2), ("ternary", 2)]
 
 
 def cases(which):
@@ -260,20 +295,21 @@ def cases(which):
 
 
 def alone():
-    for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0)]:
+    for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0), ("ternary", 0), ("ternary", 1)]:
         for dtype in DTYPES:
             yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
     for channels in (1, 7, 64, 130, 768):
-        for codec, order in (("binary", 1), ("lm2", 2)):
+        for codec, order in (("binary", 1), ("lm2", 2), ("ternary", 2)):
             yield f"{codec}, {channels} channels", Case(codec, order, "bfloat16", tokens=3, channels=channels, own=None)
-    yield "lm1, 3072 channels", Case("lm1", 2, "bfloat16", 1, None, tokens=2, channels=3072)
+    for codec in ("lm1", "ternary"):
+        yield f"{codec}, 3072 channels", Case(codec, 2, "bfloat16", 1, None, tokens=2, channels=3072)
     for what, change in VALUES.items():
-        for codec, order in (("int2", 1), ("lm2", 2), ("lm4", 0)):
+        for codec, order in (("int2", 1), ("lm2", 2), ("lm4", 0), ("ternary", 2)):
             yield f"{codec}, {what}", Case(codec, order, change=change)
     yield "many tokens", Case("lm2", 2, "bfloat16", tokens=200, channels=9)
-    for codec, order in (("int2", 1), ("lm1", 2)):
+    for codec, order in (("int2", 1), ("lm1", 2), ("ternary", 2)):
         yield f"{codec}, q, k, v of three ranks", Case(codec, order, "bfloat16", 3, 1, sections=3)
-    for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2)):
+    for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2), ("ternary", 2)):
         for dtype in ("bfloat16", "float16"):
             yield f"{codec}, order {order}, 8-bit state, {dtype}", Case(codec, order, dtype, channels=128, base_dtype="int8")
     for what, change in VALUES.items():
@@ -281,7 +317,11 @@ def alone():
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
     yield "no feedback, 8-bit state", Case("binary", 1, "float16", feedback=False, base_dtype="int8")
     yield "no feedback", Case("binary", 1, "float16", feedback=False)
+    for order, base_dtype in ((0, "native"), (1, "native"), (2, "native"), (2, "int8")):
+        case = Garbage("ternary", order, "bfloat16", tokens=9, channels=64, base_dtype=base_dtype)
+        yield f"ternary, order {order}, {base_dtype}, any bytes", case
     yield from per_token()
+    yield from largest()
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:
         yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
@@ -303,6 +343,27 @@ def per_token():
         yield f"{codec}, q, k, v of three ranks", PerToken(codec, 0, "bfloat16", 3, 1, sections=3)
         for dtype, bits in (("bfloat16", 8), ("float16", 11)):
             yield f"{codec}, every quotient in {dtype}", EveryQuotient(codec, dtype, bits)
+
+
+def some_alike(x):
+    x.round_()
+    x[:, 1] = -0.0
+
+
+def largest():
+    for base_dtype, order in (("native", 0), ("native", 1), ("int8", 1)):
+        of = {"order": order, "base_dtype": base_dtype}
+        name = f"topk, order {order}, {base_dtype}"
+        for dtype in DTYPES:
+            yield f"{name}, {dtype}", Largest("topk", dtype=dtype, tokens=66, **of)
+            yield f"{name}, {dtype}, equals and zeros", Largest("topk", dtype=dtype, tokens=9, channels=70, change=some_alike, **of)
+        for what, change in VALUES.items():
+            yield f"{name}, {what}", Largest("topk", channels=49, change=change, **of)
+        for channels in (1, 7, 16, 64, 130, 768, 3072):
+            yield f"{name}, {channels} channels", Largest("topk", dtype="bfloat16", tokens=3, channels=channels, own=None, **of)
+        yield f"{name}, q, k, v of three ranks", Largest("topk", dtype="bfloat16", ranks=3, sections=3, tokens=130, **of)
+        if order:
+            yield f"{name}, no feedback", Largest("topk", dtype="float16", feedback=False, **of)
 
 
 def steps():

@@ -2,8 +2,8 @@
 (TRITON_INTERPRET=1) and without, and compare.
 
 Steps of q, k and v in bfloat16, v with another codec, and a tensor that rides along; both collectives, with exact statistics,
-with others, and with codecs that need none. Prints {"launches": how many launches of each kernel there were, "digests": [...]}, in the order of the
-steps.
+with others, with codecs that need none, and with codes other than bit planes. Prints {"launches": how many launches of each
+kernel there were, "digests": [...]}, in the order of the steps.
 """
 
 import hashlib
@@ -25,8 +25,10 @@ from cfx_shim.plan import Treatment  # noqa: E402
 
 # steps, treatment of q and k, treatment of v
 EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
+OTHER_CODES = 4, Treatment("ternary", 2, True), Treatment("topk", 1, True)
 STATELESS = 3, Treatment("fp8", 0, True), Treatment("int8", 0, True)
 OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
+CASES = {"exact": EXACT, "others": OTHERS, "none": STATELESS, "other codes": OTHER_CODES}
 
 
 def digest(tensor):
@@ -48,9 +50,9 @@ def counted_launches():
     """Kernel -> itself, counted."""
     if not os.environ.get("TRITON_INTERPRET"):
         return {}
-    from cfx_shim.kernels import launch, per_token_launch
+    from cfx_shim.kernels import launch, per_token_launch, topk_launch
 
-    launchers = {"": launch, "per token: ": per_token_launch}
+    launchers = {"": launch, "per token: ": per_token_launch, "topk: ": topk_launch}
     counted = {}
     for prefix, launcher in launchers.items():
         for name in ("statistics_kernel", "encode_kernel", "decode_kernel"):
@@ -78,4 +80,4 @@ def run(rank, steps, first, last):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(run_ranks(2, run, *{"exact": EXACT, "others": OTHERS, "none": STATELESS}[sys.argv[1]], timeout=400)))
+    print(json.dumps(run_ranks(2, run, *CASES[sys.argv[1]], timeout=400)))

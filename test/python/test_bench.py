@@ -162,8 +162,8 @@ def test_a_gpu_that_is_not_there_and_a_trace_that_is_none_are_named(monkeypatch,
 def test_all_figures_are_there(monkeypatch):
     monkeypatch.setattr(codecs_main, "BUILT_IN", {"short": lambda: MadeUp(4, 0.7, 0, 0.5, 0.07, blocks=1)})
     monkeypatch.setattr(work, "_LARGE_CHANNELS", 64)
-    answer = codecs_main.run(job(["lm1", "topk"], largeMib=1, stepOfDemo=True))
-    assert set(answer["times"]) == set(answer["steps"]) == set(answer["signals"]["short"]["codecs"]) == {"lm1", "topk"}
+    answer = codecs_main.run(job(["lm1", "lowrank_r8"], largeMib=1, stepOfDemo=True))
+    assert set(answer["times"]) == set(answer["steps"]) == set(answer["signals"]["short"]["codecs"]) == {"lm1", "lowrank_r8"}
     assert set(answer["signals"]["short"]["papers"]) == {"binary"}
     assert answer["large"]["mib"] == 1 and set(answer["large"]["codecs"]) == {"lm1"}
     times = answer["times"]["lm1"]
@@ -174,14 +174,17 @@ def test_all_figures_are_there(monkeypatch):
         "encode": {"bytesAnElement": 5 + 8, "launches": 2},
         "decode": {"bytesAnElement": 6, "launches": 1},
     }
-    assert answer["times"]["topk"]["traffic"] is None
+    assert answer["times"]["lowrank_r8"]["traffic"] is None
 
 
-def test_a_byte_an_element_is_modelled_as_one_launch_each_way_and_only_without_a_base():
+def test_what_takes_no_statistics_is_modelled_as_one_launch_each_way_and_only_with_the_orders_it_serves():
     moved = {"bytesAnElement": 2, "launches": 1}
     for codec in ("fp8", "int8"):
         assert codecs_main._traffic(codec, 0, 2) == {"encode": moved, "decode": moved}
         assert codecs_main._traffic(codec, 1, 2) is None
+    moved = {"encode": {"bytesAnElement": 6, "launches": 1}, "decode": {"bytesAnElement": 4, "launches": 1}}
+    assert codecs_main._traffic("topk", 1, 2) == moved
+    assert codecs_main._traffic("topk", 2, 2) is None
 
 
 @pytest.mark.parametrize("name", ["binary", "int2", "topk", "lowrank_int4_r8"])

@@ -14,7 +14,7 @@ from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
 from cfx_shim.state import aligned
 
-CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8")
+CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk", "ternary")
 # a byte an element, without a base
 STATELESS = ("fp8", "int8")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
@@ -88,7 +88,7 @@ def compare(steps, codec, order, feedback=True, sections=1):
 def orders(codec):
     if codec in STATELESS:
         return (0,)
-    return (0, 1) if codec in ("binary", "int2") else (0, 1, 2)
+    return (0, 1) if codec in ("binary", "int2", "topk") else (0, 1, 2)
 
 
 CASES = [(codec, order) for codec in CODECS for order in orders(codec)]
@@ -151,9 +151,9 @@ def test_same_bytes_without_feedback(kernels, codec, order):
     compare([noise((2, 33, 20), seed) for seed in range(3)], codec, order, feedback=False)
 
 
-@pytest.mark.parametrize("codec", STATELESS)
+@pytest.mark.parametrize("codec", (*STATELESS, "topk", "ternary"))
 def test_any_bytes_are_decoded_alike(kernels, codec):
-    """Scales that no encoder writes too: negative, NaN, Inf and so large that a value would be none."""
+    """Numbers that no encoder writes too: negative scales, NaN, Inf and so large that a value would be none."""
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         section = section_of(torch.zeros((1, 300, 19), dtype=dtype), codec, 0)
         shape, seed = (1, aligned(section.bytes) + SECTION_ALIGN), torch.Generator().manual_seed(5)

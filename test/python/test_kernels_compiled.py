@@ -18,7 +18,7 @@ triton = pytest.importorskip("triton", reason="kernels need Triton, which this t
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, traffic  # noqa: E402
+from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, topk, topk_launch, traffic  # noqa: E402
 from cfx_shim.kernels.decode import decode_kernel  # noqa: E402
 from cfx_shim.kernels.encode import encode_kernel  # noqa: E402
 from cfx_shim.kernels.statistics import statistics_kernel  # noqa: E402
@@ -37,6 +37,10 @@ def constants(kind, codec, channels, order, eight_bit):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return getattr(per_token, f"{kind}_kernel"), per_token_launch.constants(form, channels, False)
+    if isinstance(form, formats.Largest):
+        if kind == "encode":
+            return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
+        return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
     if kind == "statistics":
         return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False)
     if kind in ("one launch", "first"):
@@ -177,10 +181,26 @@ def test_a_byte_an_element_is_coded_in_one_launch_and_decoded_in_one(monkeypatch
     assert traffic.launches(formats.of("lm2")) == traffic.LAUNCHES
 
 
-@pytest.mark.parametrize("kind", ["statistics", "encode", "decode"])
+def test_the_largest_of_every_group_is_coded_in_one_launch_and_decoded_in_one(monkeypatch):
+    launched = []
+    for name in ("encode", "decode"):
+        kernel = {(1, 3, 3): lambda *_, name=name, **__: launched.append(name)}
+        monkeypatch.setattr(topk_launch, f"{name}_kernel", kernel)
+    blocks, message = torch.zeros(3, 8, 64), torch.zeros(3, 4096, dtype=torch.uint8)
+    xs, states = [blocks] * 3, [blocks.clone()] * 3
+    topk_launch.encode(xs, states, message, [0, 1024, 2048], formats.NOBODY, 1, True, True)
+    assert tuple(launched) == traffic.launches(formats.of("topk"))["encode"]
+    launched.clear()
+    topk_launch.decode([], states, message, [0, 1024, 2048], formats.NOBODY, 1, 8, 64, torch.float32)
+    assert tuple(launched) == traffic.launches(formats.of("topk"))["decode"]
+
+
+@pytest.mark.parametrize(
+    "kind, codec", [("statistics", "lm2"), *((kind, codec) for codec in ("lm2", "ternary") for kind in ("encode", "decode"))]
+)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, tmp_path):
-    kernel, known = compiled(kind, "lm2", 4096, 2, target)
+def test_a_kernel_has_no_spills_no_contraction_and_the_traffic_of_its_inputs(target, kind, codec, tmp_path):
+    kernel, known = compiled(kind, codec, 4096, 2, target)
     registers, spilled = resources(kernel, tmp_path)
     assert spilled == 0 and registers <= (256 if target.startswith("gfx") else 128)
     assert kernel.metadata.shared <= 16384
@@ -195,9 +215,10 @@ def test_without_a_predictor_encoding_moves_6_bytes_an_element_and_decoding_4(ki
     assert resources(kernel, tmp_path)[1] == 0
 
 
+@pytest.mark.parametrize("codec", ["lm1", "ternary"])
 @pytest.mark.parametrize("channels", [3072, 768])
-def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, tmp_path):
-    kernel, _ = compiled("encode", "lm1", channels, 2, "sm_90")
+def test_production_shapes_load_16_bytes_a_thread_and_do_not_spill(channels, codec, tmp_path):
+    kernel, _ = compiled("encode", codec, channels, 2, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0
     assert widths(kernel).count(16) >= 5
 
@@ -229,7 +250,10 @@ def test_one_launch_without_a_predictor_moves_6_bytes_an_element(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["one launch", "first"])
-@pytest.mark.parametrize("codec, channels, order", [("binary", 3072, 1), ("int2", 640, 1), ("lm1", 3072, 2), ("lm3", 768, 2)])
+@pytest.mark.parametrize(
+    "codec, channels, order",
+    [("binary", 3072, 1), ("int2", 640, 1), ("lm1", 3072, 2), ("lm3", 768, 2), ("ternary", 3072, 2)],
+)
 def test_what_keeps_statistics_does_not_spill_at_production_shapes(kind, codec, channels, order, tmp_path):
     kernel, _ = compiled(kind, codec, channels, order, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
@@ -273,6 +297,31 @@ def test_values_that_begin_anywhere_do_not_narrow_the_access_to_the_tensor(codec
         kernel, known = compiled(kind, codec, 4096, 0, "sm_90", ragged=("tokens",))
         assert resources(kernel, tmp_path)[1] == 0
         assert_traffic(kind, kernel, known, 0)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("kind", ["encode", "decode"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_largest_of_every_group_is_coded_without_spills_or_contraction(target, kind, order, tmp_path):
+    kernel, known = compiled(kind, "topk", 4096, order, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 64
+    assert kernel.metadata.shared <= 1024
+    assert contractions(kernel, tmp_path) == 0
+    assert_traffic(kind, kernel, known, order)
+
+
+@pytest.mark.parametrize("eight_bit", [False, True])
+@pytest.mark.parametrize("channels", [3072, 1152, 640])
+def test_the_largest_of_every_group_takes_no_more_than_there_is_of_any_width(channels, eight_bit, tmp_path):
+    for kind in ("encode", "decode"):
+        kernel, known = compiled(kind, "topk", channels, 1, "sm_90", eight_bit)
+        assert known["WIDTH"] * known["STRETCHES"] == channels
+        assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+        threads = topk_launch.warps(known) * kernel.metadata.warp_size
+        found = wide(kernel) + (kept_in_bytes(kernel) - (2 * 8 if kind == "encode" else 0) if eight_bit else 0)
+        elements = known["ROWS"] * known["WIDTH"]
+        assert found * threads / elements == traffic.bytes_an_element(kind, 1, item_bytes=2, eight_bit=eight_bit)
 
 
 def test_a_contraction_would_be_seen(tmp_path):

@@ -2,6 +2,7 @@
 
 from . import shared
 from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
+from .digits import decode_digits, take_digits
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .trend import read_trend, write_trend
 from .vectors import (
@@ -102,13 +103,18 @@ def _decode_block(common, section, block, first, last, scratch):
             if order == 2:
                 read_trend(trend, block_trend, start + row, common, rest)
             packed, step = planes + (start + row) * plane_bytes, plane_step
-            if ragged:
+            if bits == 0:
+                packed, step = own_planes, width // 8
+                take_digits(common, packed, step, planes, start + row)
+            elif ragged:
                 packed, step = own_planes, width // 8
                 copy_planes(common, planes + (start + row) * plane_bytes, plane_step, packed, step, False)
             for part in range(parts):
                 begin, end = (0, second) if part == 0 else (second, width)
                 u = all_floats(float_at(us + 4 * (parts * row + part)))
-                if bits == 1:
+                if bits == 0:
+                    decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)
+                elif bits == 1:
                     _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 elif bits == 2:
                     _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)

@@ -23,6 +23,7 @@ from .arithmetic import (
     sum_on_grid,
     value_of_steps,
 )
+from .digits import code_digits, put_digits
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .trend import read_trend, write_trend
 from .vectors import (
@@ -186,12 +187,14 @@ def _encode_block(common, section, block, first, last, scratch):
             if staged:
                 held = helds + row * row_bytes
             packed, step = planes + (start + row) * plane_bytes, plane_step
-            if ragged:
+            if ragged or bits == 0:
                 packed, step = own_planes, width // 8
             for part in range(parts):
                 begin, end = (0, second) if part == 0 else (second, width)
                 u = all_floats(float_at(us + part * ROW + 4 * row))
-                if bits == 1:
+                if bits == 0:
+                    code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                elif bits == 1:
                     _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
                 elif bits == 2:
                     _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
@@ -199,7 +202,9 @@ def _encode_block(common, section, block, first, last, scratch):
                     _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
                 else:
                     _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-            if ragged:
+            if bits == 0:
+                put_digits(common, own_planes, step, planes, start + row)
+            elif ragged:
                 copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
             if moves and staged:
                 write_parts(held, place, True, common, rest)

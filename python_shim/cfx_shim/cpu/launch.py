@@ -18,7 +18,7 @@ from .._contract import SECTION_ALIGN
 from .. import state
 from ..codecs import _log_scales
 from ..kernels import formats
-from . import library, shared
+from . import library, shared, tables
 
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 # elements from which another thread pays; numbers that a batch of rows, and the sums of a strip of channels, may be
@@ -38,7 +38,7 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return isinstance(form, (formats.Format, formats.PerToken)) and form.codes(order, True)
+    return form is not None and not isinstance(form, formats.LowRank) and form.codes(order, True)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first):
@@ -76,8 +76,10 @@ def decode(outs, states, message, offsets, own, codec, order, tokens, channels, 
 def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
-    if isinstance(form, formats.PerToken):
-        return _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step)
+    if not isinstance(form, formats.Format):
+        return _without_scales_of_channels(
+            form, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step
+        )
     # with order 0 what is decoded lies as a base would
     kept = state.layout(state.NATIVE, max(1, order), tokens, channels, dtype)
     middle = min(channels, form.group_channels(channels))
@@ -114,6 +116,8 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
         shared.LANES: lanes,
         shared.BATCH: batch,
         shared.SPLIT: split,
+        shared.CODE_BYTES: form.code_bytes(channels),
+        shared.TABLES: tables.digits().ctypes.data,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
@@ -126,11 +130,15 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 
 
-def _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
-    """``_common`` of a codec with a byte an element, which takes no statistics."""
+def _without_scales_of_channels(
+    form, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step
+):
+    """``_common`` of a codec that takes no statistics."""
     numbers = {
         shared.KIND: _KINDS[dtype],
         shared.ITEM_BYTES: dtype.itemsize,
+        shared.ORDER: order,
+        shared.FEEDBACK: feedback,
         shared.TOKENS: tokens,
         shared.CHANNELS: channels,
         shared.BLOCKS: blocks,
@@ -139,15 +147,17 @@ def _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token
         shared.X_TOKEN_STEP: x_token_step * dtype.itemsize,
         shared.STATE_BLOCK_STEP: tokens * channels * dtype.itemsize,
         shared.MESSAGE_STEP: message_step,
-        shared.FLOATS: form.floats,
     }
+    if isinstance(form, formats.Largest):
+        return _Kept(numbers, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
-    return _Kept(numbers, singles), 0, 128 + 4 * (channels + _VECTOR)
+    return _Kept(numbers | {shared.FLOATS: form.floats}, singles), 0, 128 + 4 * (channels + _VECTOR)
 
 
 def _name(codec, end):
     """Of the kernel that does the codec's "encode" or "decode"."""
-    return f"per_token_{end}_kernel" if isinstance(formats.of(codec), formats.PerToken) else f"{end}_kernel"
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_"}.get(type(formats.of(codec)), "")
+    return f"{family}{end}_kernel"
 
 
 class _Kept:

@@ -15,11 +15,17 @@ import os
 import stat
 
 # each takes addresses and numbers, ``(common, sections, first, last, scratch)`` (see ``shared``), and gives a number
-KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel", "per_token_encode_kernel", "per_token_decode_kernel")
+KERNELS = (
+    *("statistics_kernel", "encode_kernel", "decode_kernel"),
+    *("per_token_encode_kernel", "per_token_decode_kernel", "topk_encode_kernel", "topk_decode_kernel"),
+)
 ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
-    for name in ("vectors", "arithmetic", "shared", "parts", "trend", "statistics", "encode", "decode", "per_token", "build")
+    for name in (
+        *("vectors", "arithmetic", "shared", "parts", "trend", "digits", "statistics", "encode", "decode", "per_token", "topk"),
+        "build",
+    )
 )
 
 _kernels = None

@@ -31,7 +31,7 @@ def write_parts(row, address, saturate, common, rest):
 
 @inlined
 def read_channels(common, payload, v, beta, rest):
-    """Channel scales and betas as stored, in float32; returns where the bit planes begin."""
+    """Channel scales and betas as stored, in float32; returns where the codes begin."""
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     scales, bias = payload + 2 * tokens, whole_at(common + shared.V_BIAS)
     if whole_at(common + shared.HALF_SCALES):
@@ -41,7 +41,7 @@ def read_channels(common, payload, v, beta, rest):
         read_parts(v, scales, SMALL_FLOAT, bias, 1, common, rest)
         planes = scales + channels
     if whole_at(common + shared.ORDER) == 2:
-        betas = planes + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+        betas = planes + tokens * whole_at(common + shared.CODE_BYTES)
         read_parts(beta, betas, BETA, 0, 1, common, rest)
     return planes
 

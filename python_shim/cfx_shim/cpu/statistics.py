@@ -159,8 +159,8 @@ def _store(common, section, block, start, count, total, row_bytes, rest):
     bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
     rank = block + (block >= whole_at(common + shared.OWN))
     scales = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP) + 2 * tokens
-    bits_at = scales + (2 * channels if half_scales else channels)
-    betas = bits_at + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+    codes_at = scales + (2 * channels if half_scales else channels)
+    betas = codes_at + tokens * whole_at(common + shared.CODE_BYTES)
     all_tokens = all_floats(np.float32(tokens))
     for c in range(0, count, LANES):
         own, here = floats_at(total + 4 * c), min(count - c, LANES)

@@ -161,6 +161,12 @@ def bits_of_mask(builder, mask):
     return builder.zext(builder.bitcast(mask, _SHORT), _INT)
 
 
+@_operation(types.int32, 1)
+def lowest_set(builder, bits):
+    """Which bit of an int32 other than 0 is the lowest one."""
+    return builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
+
+
 @_operation(Mask, 1)
 def mask_of_bits(builder, bits):
     return builder.bitcast(builder.trunc(bits, _SHORT), Mask.llvm)

@@ -3,8 +3,8 @@
 import triton
 import triton.language as tl
 
+from . import bit_planes, digits
 from .arithmetic import beta_value, narrowed, small_float_value
-from .bit_planes import unpack
 from .placement import chosen, rank_of, tile_of
 from .reconstruct import moved, reconstruct
 from .states import read_state, write_state
@@ -36,6 +36,9 @@ def decode_kernel(
     ORDER: tl.constexpr,
     HALF_SCALES: tl.constexpr,
     BITS: tl.constexpr,
+    CODE_BYTES: tl.constexpr,
+    WHOLES: tl.constexpr,
+    LAST: tl.constexpr,
     LEVELS: tl.constexpr,
     GAIN: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
@@ -52,7 +55,6 @@ def decode_kernel(
     payload = message + rank_of(block, own) * message_stride + offset
     row, known, _, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
-    plane = tokens * ((CHANNELS + 7) // 8)
     if HALF_SCALES:
         u = tl.load(payload.to(tl.pointer_type(tl.float16)) + row, mask=known, other=0.0).to(tl.float32)
         v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
@@ -60,11 +62,15 @@ def decode_kernel(
     else:
         u = small_float_value(tl.load(payload + row, mask=known, other=0).to(tl.int32), U_BIAS)
         v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=inside, other=0).to(tl.int32), V_BIAS)
-    rest = payload + scales + byte
-    words = tl.zeros([ROWS, WIDTH // 8], tl.int32)
-    for bit in tl.static_range(BITS):
-        words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * bit)
-    decoded = reconstruct(unpack(words, ROWS, WIDTH), u[:, None] * v, LEVELS)
+    if BITS == 0:
+        code = digits.take(payload + scales, tile, tokens, row, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST)
+    else:
+        rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
+        words = tl.zeros([ROWS, WIDTH // 8], tl.int32)
+        for bit in tl.static_range(BITS):
+            words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * bit)
+        code = bit_planes.unpack(words, ROWS, WIDTH)
+    decoded = reconstruct(code, u[:, None] * v, LEVELS)
     out += block.to(tl.int64) * tokens * CHANNELS + place
     if ORDER == 0:
         tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)
@@ -75,7 +81,7 @@ def decode_kernel(
         )  # fmt: skip
         predicted = held
         if ORDER == 2:
-            codes = tl.load(payload + scales + BITS * plane + channel, mask=inside, other=0)
+            codes = tl.load(payload + scales + tokens * CODE_BYTES + channel, mask=inside, other=0)
             predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
         new, change = moved(held, predicted, decoded, DTYPE, ORDER, GAIN)
         if EIGHT_BIT or ORDER == 2:

@@ -7,6 +7,7 @@ launch before this one into the sender's history.
 import triton
 import triton.language as tl
 
+from . import bit_planes, digits
 from .arithmetic import (
     beta_value,
     half_scale,
@@ -16,7 +17,6 @@ from .arithmetic import (
     sum_over_channels_signed,
     widened,
 )
-from .bit_planes import pack
 from .history import climb, finish, part_of, put_leaf, sample_first
 from .placement import chosen, flag, rank_of, tile_of
 from .reconstruct import moved, reconstruct
@@ -63,6 +63,9 @@ def encode_kernel(
     FEEDBACK: tl.constexpr,
     HALF_SCALES: tl.constexpr,
     BITS: tl.constexpr,
+    CODE_BYTES: tl.constexpr,
+    WHOLES: tl.constexpr,
+    LAST: tl.constexpr,
     LEVELS: tl.constexpr,
     THRESHOLDS: tl.constexpr,
     GAIN: tl.constexpr,
@@ -108,7 +111,6 @@ def encode_kernel(
         delta = delta - held
     shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
-    plane = tokens * ((CHANNELS + 7) // 8)
     mixed = tl.cast(0.0, tl.float32)
     trends = tl.cast(0.0, tl.float32)
     if ORDER == 2:
@@ -116,7 +118,7 @@ def encode_kernel(
             if lane < taken:
                 mixed = tl.sum(sum_over_channels_signed(delta * last, shift), axis=0)
                 trends = tl.sum(sum_over_channels(last * last, shift), axis=0)
-        betas = payload + scales + BITS * plane + channel
+        betas = payload + scales + tokens * CODE_BYTES + channel
         if PREVIOUS:
             codes = tl.load(history + (2 if HALF_SCALES else 1) * CHANNELS)
             if lane == 0:
@@ -161,10 +163,16 @@ def encode_kernel(
     for index in tl.static_range(len(THRESHOLDS)):
         code += (magnitude >= scale * THRESHOLDS[index]).to(tl.int32)
     code = (code << 1) | (delta >= 0).to(tl.int32)
-    words = pack(tl.where(inside, code, 0), ROWS, WIDTH)
-    rest = payload + scales + byte
-    for bit in tl.static_range(BITS):
-        tl.store(rest + bit * plane, ((words >> (8 * bit)) & 0xFF).to(tl.uint8), mask=kept)
+    if BITS == 0:
+        code = tl.maximum(code, 1)
+        digits.put(
+            payload + scales, code, tile, tokens, inside, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST
+        )  # fmt: skip
+    else:
+        words = bit_planes.pack(tl.where(inside, code, 0), ROWS, WIDTH)
+        rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
+        for bit in tl.static_range(BITS):
+            tl.store(rest + bit * plane, ((words >> (8 * bit)) & 0xFF).to(tl.uint8), mask=kept)
     if ORDER >= 1:
         decoded = reconstruct(code, scale, LEVELS)
         new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _values, int2, lowrank_fit
+from ..codecs import _lloyd_max, _log_scales, _values, int2, lowrank_fit, ternary
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -16,7 +16,10 @@ NOBODY = 1 << 30
 
 @dataclass(frozen=True)
 class Format:
-    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u)."""
+    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u).
+
+    ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``.
+    """
 
     bits: int
     levels: tuple
@@ -27,6 +30,10 @@ class Format:
     @property
     def groups(self):
         return 1 if self.half_scales else 2
+
+    def code_bytes(self, channels):
+        """Of a token, beside its scales."""
+        return self.bits * ((channels + 7) // 8) if self.bits else ternary.code_bytes(channels)
 
     def history_bytes(self, channels):
         """Of a sender's history, see ``cfx_shim.statistics``."""
@@ -88,9 +95,22 @@ class LowRank:
         return order == 0 or (order == 1 and feedback)
 
 
+@dataclass(frozen=True)
+class Largest:
+    """The largest of every 16 channels, as in ``codecs.topk``: without scales."""
+
+    def in_whole_groups(self, channels, size):
+        """As a Format's: kernels take channels in stretches of 32."""
+        return 32 % size == 0
+
+    def codes(self, order, feedback):
+        """As a Format's: a prediction is fitted beside the scales, of which there are none."""
+        return order < 2
+
+
 @functools.cache
 def of(name):
-    """The Format, PerToken or LowRank of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken, LowRank or Largest of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -99,10 +119,15 @@ def of(name):
         bits = int(name[2:])
         gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
         return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    if name == "ternary":
+        # the lower level is 0
+        return Format(0, (0.0, ternary.LEVEL), (ternary.THRESHOLD,), False, ternary.TREND_GAIN)
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
     if name.startswith("lowrank_fit"):
         most = lowrank_fit.MOST_SUM
         return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
+    if name == "topk":
+        return Largest()
     return None

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .. import state
-from ..codecs import _log_scales, _sample
+from ..codecs import _log_scales, _sample, ternary
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
@@ -21,7 +21,7 @@ from .statistics import statistics_kernel
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
-_TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
 
 def interpreted():
@@ -33,6 +33,7 @@ def shape_constants(form, channels, eight_bit, soft):
     """Compile-time constants of the row kernels."""
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
+    _, wholes, last = ternary.row_bytes(channels)
     return {
         "CHANNELS": channels,
         "ROWS": rows,
@@ -41,6 +42,9 @@ def shape_constants(form, channels, eight_bit, soft):
         "GROUPS": form.groups,
         "HALF_SCALES": form.half_scales,
         "BITS": form.bits,
+        "CODE_BYTES": form.code_bytes(channels),
+        "WHOLES": wholes,
+        "LAST": last,
         "LEVELS": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
@@ -72,7 +76,7 @@ def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=
 
 
 def decode_constants(form, channels, order, eight_bit, soft, dtype):
-    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order, "DTYPE": _TYPES[dtype]}
+    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order, "DTYPE": TYPES[dtype]}
 
 
 def statistics_constants(form, channels, order, strip, eight_bit, soft):
@@ -83,7 +87,7 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
         "HALF_SCALES": form.half_scales,
         "GROUP": form.group_channels(channels),
         "GROUPS": form.groups,
-        "BITS": form.bits,
+        "CODE_BYTES": form.code_bytes(channels),
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
@@ -103,7 +107,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
-    eight_bit, *steps = _state_steps(states, order, tokens, channels, xs[0].dtype)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     soft = interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
@@ -154,7 +158,7 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     is what was received.
     """
     blocks = message.shape[0] - (own < message.shape[0])
-    eight_bit, *steps = _state_steps(states, order, tokens, channels, dtype)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
     constants = decode_constants(form, channels, order, eight_bit, interpreted(), dtype)
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
@@ -172,7 +176,7 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     )
 
 
-def _state_steps(states, order, tokens, channels, dtype):
+def state_steps(states, order, tokens, channels, dtype):
     """(whether states are in 8 bits, elements of one from block to block, bytes to the trend beside a native base)."""
     if not states:
         return False, 0, 0

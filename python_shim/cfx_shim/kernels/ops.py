@@ -6,7 +6,7 @@ change tensors in place and return nothing.
 
 import torch
 
-from . import formats, launch, low_rank_launch, per_token_launch
+from . import formats, launch, low_rank_launch, per_token_launch, topk_launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -25,6 +25,8 @@ def _encode(xs, states, message, offsets, own, codec, order, feedback, first, st
         return per_token_launch.encode(form, xs, message, offsets, own, first)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
+    if isinstance(form, formats.Largest):
+        return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
 
 
@@ -34,6 +36,8 @@ def _decode(outs, states, message, offsets, own, codec, order, tokens, channels,
         return per_token_launch.decode(form, outs, message, offsets, own, tokens, channels)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
+    if isinstance(form, formats.Largest):
+        return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)
     launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
 
 

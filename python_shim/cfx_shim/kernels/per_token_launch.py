@@ -32,7 +32,7 @@ def encode(form, xs, message, offsets, own, first):
         *three(xs),
         message,
         *three(offsets),
-        _counter(message.device),
+        counter(message.device),
         xs[0].stride(0),
         xs[0].stride(1),
         message.stride(0),
@@ -68,7 +68,7 @@ def warps(known):
 
 
 @functools.cache
-def _counter(device):
+def counter(device):
     """Of programs that are done: shared by all launches, which come one after the other."""
     return torch.zeros(1, dtype=torch.int64, device=device)
 

@@ -66,7 +66,22 @@ def scales_of(
     GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
 ):
-    """For a tile's groups of 32 channels, [ROWS, WIDTH // 32]: the place behind [N, C] codes, and whether it exists.
+    """``units_of``, the place behind [N, C] codes."""
+    place, kept = units_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    return tl.cast(tokens, tl.int64) * CHANNELS + place, kept
+
+
+@triton.jit
+def units_of(
+    tile,
+    tokens,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+):
+    """For a tile's groups of 32 channels, [ROWS, WIDTH // 32]: the place in [N, groups of a token], and whether it exists.
 
     They begin anew with the second part of a token, if it has one.
     """
@@ -77,7 +92,7 @@ def scales_of(
     of_part: tl.constexpr = (GROUP + 31) // 32
     of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
     column = (part * of_part)[:, None] + (within // 32)[None, :]
-    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64)[:, None] * of_token + column, kept
+    return token.to(tl.int64)[:, None] * of_token + column, kept
 
 
 @triton.jit

@@ -45,7 +45,7 @@ def statistics_kernel(
     HALF_SCALES: tl.constexpr,
     GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
-    BITS: tl.constexpr,
+    CODE_BYTES: tl.constexpr,
     V_BIAS: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
@@ -116,7 +116,7 @@ def statistics_kernel(
         if ORDER == 2:
             mixed_total, trend_total = fold_lanes(mixed_sum, STRIP), fold_lanes(trend_sum, STRIP)
             code = beta_code(mixed_total, trend_total)
-            behind = GROUPS * tokens + CHANNELS + BITS * tokens * ((CHANNELS + 7) // 8)
+            behind = GROUPS * tokens + CHANNELS + tokens * CODE_BYTES
             tl.store(payload + behind + channel, code.to(tl.uint8), mask=known)
             beta = beta_value(code)
             own_total = own_total - (mixed_total * 2.0 - trend_total * beta) * beta

@@ -1,7 +1,8 @@
 """How much one program does, per shape: never part of a result, for sums are the same in any tiling."""
 
-# Elements of a tile of the row kernels, a thread's 16-byte load of 16-bit numbers, and a strip's least bytes in a row.
-_TILE, _LOAD, _STRIP_BYTES = 4096, 8, 32
+# Elements of a tile of the row kernels, a thread's 16-byte load of 16-bit numbers, a strip's least bytes in a row, and the
+# most channels of a stretch, where a tile's rows need not be whole.
+_TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 
 
 def power_of_two(count):
@@ -13,6 +14,13 @@ def rows_and_width(group, groups):
     """(rows, columns) of a tile whose rows are one token's group of ``group`` channels, ``groups`` of them a token."""
     width = max(32, power_of_two(group))
     return max(groups, _TILE // width), width
+
+
+def rows_of_stretches(channels):
+    """(rows, columns, stretches of a token) of a tile whose rows are stretches of one token's channels: whole 32, none beyond."""
+    whole = -(-channels // 32) * 32
+    width = min(_STRETCH, whole & -whole)
+    return _TILE // width, width, whole // width
 
 
 def row_warps(rows, width):

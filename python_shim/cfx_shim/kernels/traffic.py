@@ -3,15 +3,17 @@
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
-bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
+bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch
+reads, the statistics launch has just read.
 """
 
 from ..codecs import _factor_fit
-from .formats import LowRank, PerToken
+from .formats import Largest, LowRank, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
-_PER_TOKEN_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
+# of those that need no statistics
+_LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 # a sender's last one moves its base
 _FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
 _LOW_RANK_LAUNCHES = {
@@ -30,7 +32,7 @@ def launches(form):
     """Those of "encode" and of "decode" for a codec's format; of low rank's with order 1."""
     if isinstance(form, LowRank):
         return _LOW_RANK_LAUNCHES
-    return _PER_TOKEN_LAUNCHES if isinstance(form, PerToken) else LAUNCHES
+    return _LONE_LAUNCHES if isinstance(form, (PerToken, Largest)) else LAUNCHES
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:

@@ -1,0 +1,83 @@
+"""Launches of ``codecs.topk``; the counterpart of ``launch`` for it, under the same conditions."""
+
+import triton
+
+from . import tiles
+from .launch import OPTIONS, TYPES, interpreted, state_steps, three
+from .per_token_launch import counter
+from .topk import decode_kernel, encode_kernel
+
+
+def _constants(channels, order, eight_bit, soft):
+    rows, width, stretches = tiles.rows_of_stretches(channels)
+    return {
+        "CHANNELS": channels,
+        "ROWS": rows,
+        "WIDTH": width,
+        "STRETCHES": stretches,
+        "ORDER": order,
+        "EIGHT_BIT": eight_bit,
+        "SOFT": soft,
+    }
+
+
+def encode_constants(channels, order, feedback, eight_bit, soft):
+    return _constants(channels, order, eight_bit, soft) | {"FEEDBACK": feedback}
+
+
+def decode_constants(channels, order, eight_bit, soft, dtype):
+    return _constants(channels, order, eight_bit, soft) | {"DTYPE": TYPES[dtype]}
+
+
+def encode(xs, states, message, offsets, own, order, feedback, first):
+    """See ``launch.encode``: in one launch, with residual order 0 or 1."""
+    peers, tokens, channels = xs[0].shape
+    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, xs[0].dtype)
+    known = encode_constants(channels, order, feedback, eight_bit, interpreted())
+    encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
+        *three(xs),
+        *three(states or xs),
+        message,
+        *three(offsets),
+        counter(message.device),
+        xs[0].stride(0),
+        xs[0].stride(1),
+        message.stride(0),
+        state_block,
+        message.shape[1] - 16,
+        tokens,
+        own,
+        peers,
+        int(first),
+        **known,
+        num_warps=warps(known),
+        **OPTIONS,
+    )
+
+
+def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
+    """See ``launch.decode``."""
+    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
+    known = decode_constants(channels, order, eight_bit, interpreted(), dtype)
+    blocks = message.shape[0] - (own < message.shape[0])
+    decode_kernel[_grid(known, tokens, blocks, len(states or outs))](
+        *three(outs or states),
+        *three(states or outs),
+        message,
+        *three(offsets),
+        message.stride(0),
+        state_block,
+        tokens,
+        own,
+        **known,
+        num_warps=warps(known),
+        **OPTIONS,
+    )
+
+
+def warps(known):
+    return tiles.row_warps(known["ROWS"], known["WIDTH"])
+
+
+def _grid(known, tokens, blocks, sections):
+    return (triton.cdiv(tokens * known["STRETCHES"], known["ROWS"]), blocks, sections)
