@@ -38,7 +38,9 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and not isinstance(form, formats.LowRank) and form.codes(order, True)
+    if form is None or isinstance(form, formats.LowRank) or getattr(form, "trellis", False):
+        return False
+    return form.codes(order, True)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _values, int2, lowrank_fit, ternary
+from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -18,7 +18,8 @@ NOBODY = 1 << 30
 class Format:
     """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u).
 
-    ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``.
+    ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``. ``trellis``: the lowest plane and those before it
+    in a row say which of twice as many levels an element may have, as in ``codecs._trellis``; ``levels`` are the upper half.
     """
 
     bits: int
@@ -26,6 +27,7 @@ class Format:
     thresholds: tuple
     half_scales: bool
     gain: float = 1.0
+    trellis: bool = False
 
     @property
     def groups(self):
@@ -57,6 +59,8 @@ class Format:
     def codes(self, order, feedback):
         """Whether kernels serve residual order ``order``."""
         # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
+        if self.trellis:
+            return order == 0 or feedback
         return order < 2 or (feedback and not self.half_scales)
 
 
@@ -119,6 +123,9 @@ def of(name):
         bits = int(name[2:])
         gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
         return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    if name in ("tcq1", "tcq2", "tcq3"):
+        bits, gain = int(name[3:]), getattr(codecs.load(name), "TREND_GAIN", 1.0)
+        return Format(bits, _trellis.levels(bits)[2**bits :], (), False, gain, trellis=True)
     if name == "ternary":
         # the lower level is 0
         return Format(0, (0.0, ternary.LEVEL), (ternary.THRESHOLD,), False, ternary.TREND_GAIN)
