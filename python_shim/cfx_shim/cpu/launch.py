@@ -30,7 +30,7 @@ _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def takes(codec, order, blocks):
+def takes(codec, order, blocks, keyframe=False):
     """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state.
 
     Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
@@ -38,10 +38,10 @@ def takes(codec, order, blocks):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and form.codes(order, True)
+    return form is not None and form.codes(order, True) and not (keyframe or form.centred)
 
 
-def encode(xs, states, message, offsets, own, codec, order, feedback, first):
+def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
     """See ``kernels.launch.encode``. Any channels that are side by side."""
     kernels, x = library.kernels(), xs[0]
     peers, tokens, channels = x.shape
@@ -60,7 +60,7 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first):
             ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
 
 
-def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
+def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False):
     """See ``kernels.launch.decode``."""
     targets, peers = states or outs, message.shape[0]
     blocks = peers - (own < peers)

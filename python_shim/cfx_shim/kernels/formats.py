@@ -16,13 +16,17 @@ NOBODY = 1 << 30
 
 @dataclass(frozen=True)
 class Format:
-    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u)."""
+    """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u).
+
+    ``centred``: of what is left without the means of channels, as in ``codecs._centred``.
+    """
 
     bits: int
     levels: tuple
     thresholds: tuple
     half_scales: bool
     gain: float = 1.0
+    centred: bool = False
 
     @property
     def groups(self):
@@ -43,8 +47,10 @@ class Format:
         first = min(channels, self.group_channels(channels))
         return first, channels - first
 
-    def codes(self, order, feedback):
-        """Whether kernels serve residual order ``order``."""
+    def codes(self, order, feedback, keyframe=False):
+        """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""
+        if self.centred or keyframe:
+            return self.centred and (keyframe or order == 0)
         # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
         return order < 2 or (feedback and not self.half_scales)
 
@@ -57,9 +63,12 @@ class PerToken:
     largest_scale: float
     floats: bool
 
-    def codes(self, order, feedback):
+    # a program holds a token's whole row, as it is
+    groups, centred = 1, False
+
+    def codes(self, order, feedback, keyframe=False):
         """As a Format's: what goes without a base."""
-        return order == 0
+        return keyframe or order == 0
 
 
 @functools.cache
@@ -73,6 +82,9 @@ def of(name):
         bits = int(name[2:])
         gain = getattr(codecs.load(name), "TREND_GAIN", 1.0)
         return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, gain)
+    if name in ("centred4", "centred5"):
+        bits = int(name[7:])
+        return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, centred=True)
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")

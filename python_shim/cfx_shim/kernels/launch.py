@@ -21,7 +21,7 @@ from .statistics import statistics_kernel
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
-_TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
 
 def interpreted():
@@ -50,14 +50,31 @@ def shape_constants(form, channels, eight_bit, soft):
     }
 
 
-def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False):
+def means_constant(form, tokens, channels):
+    """``MEANS``, see ``means``: where a payload's means begin, for sections begin at multiples of 16."""
+    if not form.centred:
+        return 0
+    return 2 if (2 * tokens + channels + form.bits * tokens * ((channels + 7) // 8)) % 2 == 0 else 1
+
+
+def start_constants(form, tokens, channels, starts=0, continues=False):
+    """Of a send that needs no base: ``starts`` is the order of the state that it starts, 0 for none."""
+    return {"MEANS": means_constant(form, tokens, channels), "STARTS": starts, "CONTINUES": continues and starts == 2}
+
+
+_STARTS_NOTHING = {"MEANS": 0, "STARTS": 0, "CONTINUES": False}
+
+
+def encode_constants(
+    form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False, start=_STARTS_NOTHING
+):
     shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
     history = form.history_bytes(channels)
     known = shape_constants(form, channels, eight_bit, soft)
     if keeps:
         # a tile is one token
         known["ROWS"] = form.groups
-    return known | {
+    return known | start | {
         "SHIFT_FIRST": shifts[0],
         "SHIFT_LAST": shifts[-1],
         "ORDER": order,
@@ -71,11 +88,11 @@ def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=
     }
 
 
-def decode_constants(form, channels, order, eight_bit, soft, dtype):
-    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order, "DTYPE": _TYPES[dtype]}
+def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
+    return shape_constants(form, channels, eight_bit, soft) | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
 
 
-def statistics_constants(form, channels, order, strip, eight_bit, soft):
+def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0):
     return {
         "CHANNELS": channels,
         "STRIP": strip,
@@ -87,11 +104,15 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
+        "MEANS": means,
         "SOFT": soft,
     }
 
 
-def encode(form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=()):
+def encode(
+    form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=(),
+    keyframe=False, continues=False,
+):  # fmt: skip
     """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
 
     ``states``: one of ``state``'s layouts each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none
@@ -99,19 +120,24 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     that no launch before this one has coded into these messages, and sets it to 0 before.
 
     ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: with "previous" there is one launch,
-    else two.
+    else two. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
-    eight_bit, *steps = _state_steps(states, order, tokens, channels, xs[0].dtype)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     soft = interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
+    start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
+    if keyframe:
+        # what is coded has no base
+        order = 0
+    reads_groups = eight_bit and order > 0
     tensors = (*three(xs), *three(states or xs), message, *three(offsets))
     strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
         group = form.group_channels(channels)
-        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, eight_bit or order == 2, soft)
+        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, reads_groups or order == 2, soft)
         strips = triton.cdiv(group, strip) + triton.cdiv(max(0, channels - group), strip)
         statistics_kernel[(strips, blocks, len(xs))](
             *tensors,
@@ -121,11 +147,11 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
             *(_sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)),
             own,
             peers,
-            **statistics_constants(form, channels, order, strip, eight_bit, soft),
+            **statistics_constants(form, channels, order, strip, reads_groups, soft, start["MEANS"]),
             num_warps=4,
             **OPTIONS,
         )
-    constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps)
+    constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
@@ -147,15 +173,18 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     )
 
 
-def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
-    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``.
+def decode(
+    form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe=False, continues=False
+):
+    """Move ``states`` by, or for a ``keyframe`` start them from, what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``.
 
     ``outs`` [B, N, C] take what was received with order 0 and beside states in 8 bits; else they are empty, and the base
     is what was received.
     """
     blocks = message.shape[0] - (own < message.shape[0])
-    eight_bit, *steps = _state_steps(states, order, tokens, channels, dtype)
-    constants = decode_constants(form, channels, order, eight_bit, interpreted(), dtype)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
+    start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
+    constants = decode_constants(form, channels, 0 if keyframe else order, eight_bit, interpreted(), dtype, start)
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
         *three(outs or states),
@@ -172,7 +201,7 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     )
 
 
-def _state_steps(states, order, tokens, channels, dtype):
+def state_steps(states, order, tokens, channels, dtype):
     """(whether states are in 8 bits, elements of one from block to block, bytes to the trend beside a native base)."""
     if not states:
         return False, 0, 0

@@ -18,8 +18,13 @@ def launches(form):
     return _PER_TOKEN_LAUNCHES if isinstance(form, PerToken) else LAUNCHES
 
 
-def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
-    """Of "statistics", "encode" or "decode" at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
+def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False) -> int:
+    """Of "statistics", "encode" or "decode" at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``.
+
+    ``centred``: as a Format's, which takes two passes for its statistics.
+    """
+    if launch == "statistics" and centred:
+        return 2 * item_bytes
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
     if launch == "statistics":
@@ -29,3 +34,18 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received
+
+
+def keyframe_bytes_an_element(
+    launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False, continues: bool = True
+) -> int:
+    """The same of a keyframe that starts a state of residual ``order``. Where the base ``continues``, a trend is taken from
+    the old one."""
+    if order == 0 or launch == "statistics":
+        return bytes_an_element(launch, 0, item_bytes, centred=centred)
+    started = order if eight_bit else item_bytes + order - 1
+    # in 8 bits base and trend share a word
+    old = (2 if eight_bit else item_bytes) if continues and order == 2 else 0
+    if launch == "encode":
+        return item_bytes + started + old
+    return started + old + (item_bytes if eight_bit else 0)
