@@ -2,7 +2,9 @@
 
 from . import shared
 from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
+from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .starts import start_token
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -21,8 +23,11 @@ from .vectors import (
 )
 
 
-def _decoder(bits):
-    """The other way: what a part of one token's bits stand for moves its state, or with order 0 is put at ``held``."""
+def _decoder(bits, centred=False):
+    """The other way: what a part of one token's bits stand for moves its state, or with order 0 is put at ``held``.
+
+    ``centred``: with order 0, and ``beta`` is what was taken off.
+    """
     levels = 1 << (bits - 1)
 
     @inlined
@@ -38,7 +43,9 @@ def _decoder(bits):
                 level = either(equal(index, all_ints(step)), all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
             value = level * (u * floats_at(v + 4 * c))
             decoded = either(mask_of_bits(short_at(planes + c // 8)), value, negated(value))
-            if order == 0:
+            if centred:
+                put_floats(held + 4 * c, decoded + floats_at(beta + 4 * c))
+            elif order == 0:
                 put_floats(held + 4 * c, decoded)
             else:
                 move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
@@ -47,6 +54,7 @@ def _decoder(bits):
 
 
 _decode_1, _decode_2, _decode_3, _decode_4 = (_decoder(bits) for bits in range(1, 5))
+_decode_centred_4, _decode_centred_5 = _decoder(4, True), _decoder(5, True)
 
 
 def decode_kernel(common, sections, first, last, scratch):
@@ -69,7 +77,8 @@ def _decode_block(common, section, block, first, last, scratch):
         whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES),
     )  # fmt: skip
     ragged, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.U_BIAS)
-    staged = ragged != 0 or kind != FLOAT32
+    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
+    staged = ragged != 0 or kind != FLOAT32 or starts > 0
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
@@ -83,6 +92,8 @@ def _decode_block(common, section, block, first, last, scratch):
     beta, own_planes = v + row_bytes, v + 2 * row_bytes
     held_row, trend = v + 3 * row_bytes, v + 4 * row_bytes
     planes = read_channels(common, payload, v, beta, rest)
+    if centred:
+        read_means(common, planes, beta, width, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
     parts = 1 if half_scales else 2
@@ -108,7 +119,12 @@ def _decode_block(common, section, block, first, last, scratch):
             for part in range(parts):
                 begin, end = (0, second) if part == 0 else (second, width)
                 u = all_floats(float_at(us + 4 * (parts * row + part)))
-                if bits == 1:
+                if centred:
+                    if bits == 4:
+                        _decode_centred_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
+                    else:
+                        _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
+                elif bits == 1:
                     _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 elif bits == 2:
                     _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)
@@ -116,7 +132,9 @@ def _decode_block(common, section, block, first, last, scratch):
                     _decode_3(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 else:
                     _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
-            if staged:
+            if starts > 0:
+                start_token(common, held, width, base, start + row, trend, rest)
+            elif staged:
                 write_parts(held, place, order > 0, common, rest)
             if order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)

@@ -23,7 +23,9 @@ from .arithmetic import (
     sum_on_grid,
     value_of_steps,
 )
+from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .starts import start_token
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -52,8 +54,11 @@ from .vectors import (
 )
 
 
-def _coder(bits):
-    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to."""
+def _coder(bits, centred=False):
+    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to.
+
+    ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``.
+    """
     levels = 1 << (bits - 1)
 
     @inlined
@@ -75,12 +80,16 @@ def _coder(bits):
             if moves:
                 value = level * scale
                 decoded = either(positive, value, negated(value))
-                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+                if centred:
+                    put_floats(trend + 4 * c, decoded + floats_at(held + 4 * c))
+                else:
+                    move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
 
     return code
 
 
 _code_1, _code_2, _code_3, _code_4 = (_coder(bits) for bits in range(1, 5))
+_code_centred_4, _code_centred_5 = _coder(4, True), _coder(5, True)
 
 
 def encode_kernel(common, sections, first, last, scratch):
@@ -105,6 +114,7 @@ def _encode_block(common, section, block, first, last, scratch):
     )  # fmt: skip
     ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
     feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
+    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
     moves = order > 0 and feedback != 0
     staged = ragged != 0 or kind != FLOAT32
     rank = block + (block >= whole_at(common + shared.OWN))
@@ -129,6 +139,8 @@ def _encode_block(common, section, block, first, last, scratch):
     shift_first, shift_last = grid_shift(middle), grid_shift(channels - middle)
     columns_first, columns_last = _sum_of_scales(v, 0, second, shift_first), _sum_of_scales(v, second, width, shift_last)
     clear(helds, width)
+    if centred:
+        read_means(common, planes, helds, width, rest)
     put_ints(largest, all_ints(0))
     put_ints(largest + ROW, all_ints(0))
     put_ints(steps, all_ints(0))
@@ -183,7 +195,9 @@ def _encode_block(common, section, block, first, last, scratch):
         for row in range(count):
             place = base + (start + row) * state_step
             held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
-            if staged:
+            if centred:
+                held = helds
+            elif staged:
                 held = helds + row * row_bytes
             packed, step = planes + (start + row) * plane_bytes, plane_step
             if ragged:
@@ -191,7 +205,12 @@ def _encode_block(common, section, block, first, last, scratch):
             for part in range(parts):
                 begin, end = (0, second) if part == 0 else (second, width)
                 u = all_floats(float_at(us + part * ROW + 4 * row))
-                if bits == 1:
+                if centred:
+                    if bits == 4:
+                        _code_centred_4(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+                    else:
+                        _code_centred_5(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+                elif bits == 1:
                     _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
                 elif bits == 2:
                     _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
@@ -201,6 +220,8 @@ def _encode_block(common, section, block, first, last, scratch):
                     _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
             if ragged:
                 copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
+            if starts > 0:
+                start_token(common, trend, width, base, start + row, delta, rest)
             if moves and staged:
                 write_parts(held, place, True, common, rest)
             if order > 0 and not moves:

@@ -31,14 +31,14 @@ os.register_at_fork(after_in_child=_pools.clear)
 
 
 def takes(codec, order, blocks, keyframe=False):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state.
+    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``.
 
     Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
     """
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    return form is not None and form.codes(order, True) and not (keyframe or form.centred)
+    return form is not None and form.codes(order, True, keyframe)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
@@ -46,9 +46,8 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first, key
     kernels, x = library.kernels(), xs[0]
     peers, tokens, channels = x.shape
     blocks = peers - (own < peers)
-    common, strips, scratch = _common(
-        codec, order, feedback, x.dtype, blocks, own, tokens, channels, x.stride(0), x.stride(1), message.stride(0)
-    )
+    steps = x.stride(0), x.stride(1), message.stride(0)
+    common, strips, scratch = _common(codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues)
     sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
     workers = _workers(count * tokens * channels)
     if strips:
@@ -64,22 +63,45 @@ def decode(outs, states, message, offsets, own, codec, order, tokens, channels, 
     """See ``kernels.launch.decode``."""
     targets, peers = states or outs, message.shape[0]
     blocks = peers - (own < peers)
-    common, _, scratch = _common(
-        codec, order, True, dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
-    )
+    steps = 0, 0, message.stride(0)
+    common, _, scratch = _common(codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues)
     sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
     kernel = library.kernels()[_name(codec, "decode")]
     _run(kernel, common, sections, count * tokens, _workers(count * tokens * channels), scratch)
 
 
 @functools.cache
-def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
+def _common(
+    codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
+    continues,
+):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
-    if isinstance(form, formats.PerToken):
-        return _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step)
     # with order 0 what is decoded lies as a base would
-    kept = state.layout(state.NATIVE, max(1, order), tokens, channels, dtype)
+    kept = state.layout(state.NATIVE, max(1, kept_order), tokens, channels, dtype)
+    # groups of the trend's channels go on from one part into the other where both are whole ones
+    split = min(channels, _log_scales.group_channels(channels))
+    if kept_order < 2 or split % state.GROUP == 0:
+        split = channels
+    numbers = {
+        shared.KIND: _KINDS[dtype],
+        shared.ITEM_BYTES: item,
+        shared.TOKENS: tokens,
+        shared.CHANNELS: channels,
+        shared.BLOCKS: blocks,
+        shared.OWN: own,
+        shared.X_BLOCK_STEP: x_block_step * item,
+        shared.X_TOKEN_STEP: x_token_step * item,
+        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
+        shared.TREND_AT: kept.trend_at if kept_order == 2 else 0,
+        shared.MESSAGE_STEP: message_step,
+        shared.SPLIT: split,
+        shared.STARTS: kept_order if keyframe else 0,
+        shared.CONTINUES: continues,
+    }
+    if isinstance(form, formats.PerToken):
+        return _per_token(form, numbers, channels, split)
+    order = 0 if keyframe else kept_order
     middle = min(channels, form.group_channels(channels))
     sums = 3 if order == 2 else 1
     strip = min(_STRIP, channels)
@@ -87,33 +109,20 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     while lanes > 8 and lanes * strip * sums > _SUMS:
         lanes //= 2
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
-    # groups of the trend's channels go on from one part into the other where both are whole ones
-    split = channels if order < 2 or middle % state.GROUP == 0 else middle
     batch = max(1, min(_VECTOR, _BATCH // width))
-    numbers = {
-        shared.KIND: _KINDS[dtype],
-        shared.ITEM_BYTES: item,
+    numbers |= {
         shared.ORDER: order,
         shared.FEEDBACK: feedback,
-        shared.TOKENS: tokens,
-        shared.CHANNELS: channels,
         shared.MIDDLE: middle,
         shared.HALF_SCALES: form.half_scales,
         shared.BITS: form.bits,
         shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
         shared.V_BIAS: _log_scales.V_BIAS,
         shared.U_BIAS: _log_scales.U_BIAS,
-        shared.BLOCKS: blocks,
-        shared.OWN: own,
-        shared.X_BLOCK_STEP: x_block_step * item,
-        shared.X_TOKEN_STEP: x_token_step * item,
-        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
-        shared.TREND_AT: kept.trend_at if order == 2 else 0,
-        shared.MESSAGE_STEP: message_step,
         shared.STRIP: strip,
         shared.LANES: lanes,
         shared.BATCH: batch,
-        shared.SPLIT: split,
+        shared.CENTRED: form.centred,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
@@ -126,23 +135,11 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 
 
-def _per_token(form, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
-    """``_common`` of a codec with a byte an element, which takes no statistics."""
-    numbers = {
-        shared.KIND: _KINDS[dtype],
-        shared.ITEM_BYTES: dtype.itemsize,
-        shared.TOKENS: tokens,
-        shared.CHANNELS: channels,
-        shared.BLOCKS: blocks,
-        shared.OWN: own,
-        shared.X_BLOCK_STEP: x_block_step * dtype.itemsize,
-        shared.X_TOKEN_STEP: x_token_step * dtype.itemsize,
-        shared.STATE_BLOCK_STEP: tokens * channels * dtype.itemsize,
-        shared.MESSAGE_STEP: message_step,
-        shared.FLOATS: form.floats,
-    }
+def _per_token(form, numbers, channels, split):
+    """``_common`` of a codec with a byte an element, which takes no statistics. Its parts are those of the state's groups."""
+    numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
-    return _Kept(numbers, singles), 0, 128 + 4 * (channels + _VECTOR)
+    return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
 
 
 def _name(codec, end):
