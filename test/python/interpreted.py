@@ -348,10 +348,9 @@ def keyframes():
                 channels = 128 if base_dtype == "int8" else 40
                 case = Keyframe(codec, order, dtype, channels=channels, base_dtype=base_dtype, continues=continues)
                 yield f"{codec}, keyframe, {kind}, {dtype}", case
-        for channels in (1, 7, 9, 64, 130, 768):
-            for tokens in (3, 66):
-                what = f"{tokens} tokens, {channels} channels"
-                yield f"{codec}, keyframe, {what}", Keyframe(codec, 2, "bfloat16", tokens=tokens, channels=channels, continues=True)
+        for tokens, channels in ((66, 1), (3, 7), (66, 9), (66, 64), (66, 130), (3, 768)):
+            what = f"{tokens} tokens, {channels} channels"
+            yield f"{codec}, keyframe, {what}", Keyframe(codec, 2, "bfloat16", tokens=tokens, channels=channels, continues=True)
         for what, change in VALUES.items():
             for base_dtype in ("native", "int8"):
                 case = Keyframe(codec, 2, channels=64, change=change, base_dtype=base_dtype, continues=True)

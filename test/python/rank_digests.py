@@ -2,7 +2,7 @@
 (TRITON_INTERPRET=1) and without, and compare.
 
 Steps of q, k and v in bfloat16, v with another codec, and a tensor that rides along; both collectives, with exact statistics,
-with others, and with codecs that need none. Prints {"launches": how many launches of each kernel there were, "digests": [...]}, in the order of the
+with others, with codecs that need none, and with keyframes that kernels code. Prints {"launches": how many launches of each kernel there were, "digests": [...]}, in the order of the
 steps.
 """
 
@@ -26,6 +26,7 @@ from cfx_shim.plan import Treatment  # noqa: E402
 # steps, treatment of q and k, treatment of v
 EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
 STATELESS = 3, Treatment("fp8", 0, True), Treatment("int8", 0, True)
+KEYFRAMES = 3, Treatment("lm2", 2, True, "centred5"), Treatment("binary", 1, True, "int8")
 OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
 
 
@@ -78,4 +79,5 @@ def run(rank, steps, first, last):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(run_ranks(2, run, *{"exact": EXACT, "others": OTHERS, "none": STATELESS}[sys.argv[1]], timeout=400)))
+    runs = {"exact": EXACT, "others": OTHERS, "none": STATELESS, "keyframes": KEYFRAMES}
+    print(json.dumps(run_ranks(2, run, *runs[sys.argv[1]], timeout=400)))

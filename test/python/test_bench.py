@@ -177,10 +177,15 @@ def test_all_figures_are_there(monkeypatch):
     assert answer["times"]["topk"]["traffic"] is None
 
 
-def test_a_byte_an_element_is_modelled_as_one_launch_each_way_and_only_without_a_base():
+def test_what_goes_without_a_base_is_modelled_only_without_one():
     moved = {"bytesAnElement": 2, "launches": 1}
     for codec in ("fp8", "int8"):
         assert codecs_main._traffic(codec, 0, 2) == {"encode": moved, "decode": moved}
+        assert codecs_main._traffic(codec, 1, 2) is None
+    # two passes for their statistics
+    moved = {"encode": {"bytesAnElement": 4 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
+    for codec in ("centred4", "centred5"):
+        assert codecs_main._traffic(codec, 0, 2) == moved
         assert codecs_main._traffic(codec, 1, 2) is None
 
 

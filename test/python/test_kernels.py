@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # of cases: how many there are at least
-CASES = {"alone": 110, "steps": 25}
+CASES = {"alone": 110, "steps": 25, "keyframes": 200}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -36,8 +36,9 @@ def test_the_comparison_covers_all_codecs_that_have_kernels(differences):
 
     for codec in CODECS:
         form = formats.of(codec)
-        # only what has a base can have statistics of the step before
-        compared = form is not None and (differences[0] == "alone" or form.codes(1, True))
+        # only what has a base can have statistics of the step before, only what needs none can be a keyframe
+        kind = {"alone": True, "steps": form and form.codes(1, True), "keyframes": form and form.codes(1, True, True)}
+        compared = form is not None and kind[differences[0]]
         assert any(name.startswith(f"{codec},") for name in differences[1]) == compared, codec
 
 
@@ -55,6 +56,10 @@ LAUNCHES = {
     "exact": {"statistics": 2 * 3 * 2, "encode": 2 * 3 * 2, "decode": 2 * 3 * 2},
     "others": {"statistics": 2 * (2 + 4), "encode": 2 * 4 * 2, "decode": 2 * 4 * 2},
     "none": {"per token: encode": 2 * 2 * 2, "per token: decode": 2 * 2 * 2},
+    # the keyframe itself beside them: that of q and k has statistics too, that of v has not
+    "keyframes": {
+        "statistics": 2 * 5, "encode": 2 * 5, "decode": 2 * 5, "per token: encode": 2, "per token: decode": 2,
+    },
 }
 
 
