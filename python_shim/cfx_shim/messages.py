@@ -130,7 +130,10 @@ def _split(sections):
 
 
 def kernel_kind(section):
-    """What sections of one launch have in common, its path first, or None where no kernel codes the section."""
+    """What sections of one launch have in common, its path first, or None where no kernel codes the section.
+
+    Raw bytes, as of an exact keyframe, are a copy, and torch's own.
+    """
     blocks, codec = section.blocks, section.codec_name
     if codec is None or blocks.stride(2) != 1:
         return None

@@ -26,7 +26,11 @@ from cfx_shim.plan import Treatment  # noqa: E402
 # steps, treatment of q and k, treatment of v
 EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
 STATELESS = 3, Treatment("fp8", 0, True), Treatment("int8", 0, True)
-KEYFRAMES = 3, Treatment("lm2", 2, True, "centred5"), Treatment("binary", 1, True, "int8")
+KEYFRAMES = (
+    4,
+    Treatment("lm2", 2, True, "centred5", statistics="previous"),
+    Treatment("binary", 1, True, "int8", statistics="sampled"),
+)
 OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
 
 

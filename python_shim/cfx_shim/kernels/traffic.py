@@ -2,7 +2,7 @@
 
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
-few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
+few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
 bits, 1/32 of its bytes. Caches may serve a part: what the encode launch reads, the statistics launch has just read.
 """
 
