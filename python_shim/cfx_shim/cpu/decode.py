@@ -2,6 +2,7 @@
 
 from . import shared
 from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
+from .levels import picker
 from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .starts import start_token
@@ -9,10 +10,7 @@ from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
     all_floats,
-    all_ints,
     either,
-    either_int,
-    equal,
     float_at,
     floats_at,
     mask_of_bits,
@@ -28,21 +26,25 @@ def _decoder(bits, centred=False):
 
     ``centred``: with order 0, and ``beta`` is what was taken off.
     """
-    levels = 1 << (bits - 1)
+    planes_beside = bits - 1
+    level_of = picker(planes_beside, 8)
 
     @inlined
     def decode(common, planes, plane_step, first, last, v, u, order, held, trend, beta):
         gain = all_floats(float_at(common + shared.GAIN))
         for c in range(first, last, LANES):
-            index = all_ints(0)
-            for plane in range(1, bits):
-                is_set = mask_of_bits(short_at(planes + plane * plane_step + c // 8))
-                index = index | either_int(is_set, all_ints(1 << (plane - 1)), all_ints(0))
-            level = all_floats(float_at(common + shared.LEVELS))
-            for step in range(1, levels):
-                level = either(equal(index, all_ints(step)), all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
-            value = level * (u * floats_at(v + 4 * c))
-            decoded = either(mask_of_bits(short_at(planes + c // 8)), value, negated(value))
+            positive, plane = mask_of_bits(short_at(planes + c // 8)), planes + c // 8 + planes_beside * plane_step
+            top, second, third, fourth = positive, positive, positive, positive
+            if planes_beside > 0:
+                top = mask_of_bits(short_at(plane))
+            if planes_beside > 1:
+                second = mask_of_bits(short_at(plane - plane_step))
+            if planes_beside > 2:
+                third = mask_of_bits(short_at(plane - 2 * plane_step))
+            if planes_beside > 3:
+                fourth = mask_of_bits(short_at(plane - 3 * plane_step))
+            value = level_of(common + shared.LEVELS, top, second, third, fourth) * (u * floats_at(v + 4 * c))
+            decoded = either(positive, value, negated(value))
             if centred:
                 put_floats(held + 4 * c, decoded + floats_at(beta + 4 * c))
             elif order == 0:

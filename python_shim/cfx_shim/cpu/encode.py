@@ -23,6 +23,7 @@ from .arithmetic import (
     sum_on_grid,
     value_of_steps,
 )
+from .levels import halving, picker
 from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .starts import start_token
@@ -59,7 +60,9 @@ def _coder(bits, centred=False):
 
     ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``.
     """
-    levels = 1 << (bits - 1)
+    planes_beside = bits - 1
+    level_of = picker(planes_beside, 8)
+    (begin_0, bound_0), (begin_1, bound_1), (begin_2, bound_2), (begin_3, bound_3) = halving(planes_beside)
 
     @inlined
     def code(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
@@ -68,17 +71,22 @@ def _coder(bits, centred=False):
             missed, scale = floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
             positive = at_least(missed, zero)
             put_short(planes + c // 8, bits_of_mask(positive))
-            size, level, index = magnitude(missed), all_floats(float_at(common + shared.LEVELS)), all_ints(0)
-            for step in range(1, levels):
-                threshold = all_floats(float_at(common + shared.THRESHOLDS - 8 + 8 * step))
-                reached = at_least(size, scale * threshold)
-                level = either(reached, all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
-                index = either_int(reached, all_ints(step), index)
-            for plane in range(1, bits):
-                is_set = above(index & all_ints(1 << (plane - 1)), all_ints(0))
-                put_short(planes + plane * plane_step + c // 8, bits_of_mask(is_set))
+            size, top, second, third, fourth = magnitude(missed), positive, positive, positive, positive
+            thresholds, plane = common + shared.THRESHOLDS, planes + c // 8 + planes_beside * plane_step
+            if planes_beside > 0:
+                top = at_least(size, scale * bound_0(thresholds + begin_0, top, second, third, fourth))
+                put_short(plane, bits_of_mask(top))
+            if planes_beside > 1:
+                second = at_least(size, scale * bound_1(thresholds + begin_1, top, second, third, fourth))
+                put_short(plane - plane_step, bits_of_mask(second))
+            if planes_beside > 2:
+                third = at_least(size, scale * bound_2(thresholds + begin_2, top, second, third, fourth))
+                put_short(plane - 2 * plane_step, bits_of_mask(third))
+            if planes_beside > 3:
+                fourth = at_least(size, scale * bound_3(thresholds + begin_3, top, second, third, fourth))
+                put_short(plane - 3 * plane_step, bits_of_mask(fourth))
             if moves:
-                value = level * scale
+                value = level_of(common + shared.LEVELS, top, second, third, fourth) * scale
                 decoded = either(positive, value, negated(value))
                 if centred:
                     put_floats(trend + 4 * c, decoded + floats_at(held + 4 * c))

@@ -19,7 +19,7 @@ KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel", "per_token_enc
 ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
-    for name in ("vectors", "arithmetic", "shared", "parts", "trend", "means", "starts", "statistics", "encode", "decode", "per_token", "build")
+    for name in ("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "statistics", "encode", "decode", "per_token", "build")
 )
 
 _kernels = None
