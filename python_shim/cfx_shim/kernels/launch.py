@@ -168,7 +168,7 @@ def encode(
         peers,
         int(first),
         **constants,
-        num_warps=row_warps(constants),
+        num_warps=encode_warps(constants),
         **OPTIONS,
     )
 
@@ -196,7 +196,7 @@ def decode(
         tokens,
         own,
         **constants,
-        num_warps=row_warps(constants),
+        num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
         **OPTIONS,
     )
 
@@ -210,10 +210,10 @@ def state_steps(states, order, tokens, channels, dtype):
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
-def row_warps(constants, lanes=64 if torch.version.hip else 32):
-    """Of a row kernel with these constants, on a GPU whose warps have so many threads."""
+def encode_warps(constants, lanes=64 if torch.version.hip else 32):
+    """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
     rows, width = constants["ROWS"], constants["WIDTH"]
-    if constants.get("KEEPS"):
+    if constants["KEEPS"]:
         return tiles.token_warps(rows, width, lanes)
     return (tiles.start_warps if constants["MEANS"] else tiles.row_warps)(rows, width)
 
