@@ -47,7 +47,9 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first, key
     peers, tokens, channels = x.shape
     blocks = peers - (own < peers)
     steps = x.stride(0), x.stride(1), message.stride(0)
-    common, strips, scratch = _common(codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues)
+    common, strips, scratch = _common(
+        codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues
+    )
     sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
     workers = _workers(count * tokens * channels)
     if strips:

@@ -19,8 +19,11 @@ KERNELS = ("statistics_kernel", "encode_kernel", "decode_kernel", "per_token_enc
 ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
-    for name in ("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "statistics", "encode", "decode", "per_token", "build")
-)
+    for name in (
+        "vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts",
+        "statistics", "encode", "decode", "per_token", "build",
+    )
+)  # fmt: skip
 
 _kernels = None
 # what the loaded code lives in

@@ -176,7 +176,7 @@ def encode(
 def decode(
     form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe=False, continues=False
 ):
-    """Move ``states`` by, or for a ``keyframe`` start them from, what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``.
+    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``, or start them from a ``keyframe``.
 
     ``outs`` [B, N, C] take what was received with order 0 and beside states in 8 bits; else they are empty, and the base
     is what was received.

@@ -19,14 +19,18 @@ _library.define(
 )
 
 
-def _encode(xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories, keyframe=False, continues=False):
+def _encode(
+    xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories, keyframe=False, continues=False
+):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.encode(form, xs, states, message, offsets, own, order, first, continues)
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories, keyframe, continues)
 
 
-def _decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False):
+def _decode(
+    outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False
+):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, continues)
