@@ -159,7 +159,9 @@ def _traffic(codec, order, item_bytes):
         return None
     return {
         end: {
-            "bytesAnElement": sum(traffic.bytes_an_element(launch, order, item_bytes) for launch in launches),
+            "bytesAnElement": sum(
+                traffic.bytes_an_element(launch, order, item_bytes, centred=form.centred) for launch in launches
+            ),
             "launches": len(launches),
         }
         for end, launches in traffic.launches(form).items()

@@ -58,9 +58,14 @@ class Section:
         return self.treatment.order if self.lossy else 0
 
     @property
+    def codec_name(self):
+        """What this send is coded with, or None where the plan says nothing."""
+        return self.treatment.keyframe if self.keyframe else self.treatment.codec
+
+    @property
     def codec(self):
         """The codec module of this send, or None where raw bytes travel."""
-        name = self.treatment.keyframe if self.keyframe else self.treatment.codec
+        name = self.codec_name
         module = None if name is None else codecs.load(name)
         return None if module is None or module.EXACT else module
 
@@ -87,7 +92,7 @@ class Section:
         self.continues = self.order > 0 and has_base
         self.keyframe = self.lossy and (warm or (self.order > 0 and not self.continues))
         self.statistics = self.treatment.statistics
-        if self.statistics == statistics.PREVIOUS and not has_history:
+        if self.keyframe or (self.statistics == statistics.PREVIOUS and not has_history):
             self.statistics = statistics.EXACT
 
     @property

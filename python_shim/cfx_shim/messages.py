@@ -38,6 +38,8 @@ def write(sections, states, send, own, histories=None):
             chosen[0].treatment.feedback,
             position == 0,
             *((chosen[0].statistics, kept) if path == TRITON else ()),
+            keyframe=chosen[0].keyframe,
+            continues=chosen[0].continues,
         )
     flag = None
     for index in alone:
@@ -69,7 +71,7 @@ def read(sections, states, receive, own):
         outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
         offsets = [section.offset for section in chosen]
         left_out = formats.NOBODY if own is None else own
-        kind = first.order, first.tokens, first.channels, first.blocks.dtype
+        kind = first.order, first.tokens, first.channels, first.blocks.dtype, first.keyframe, first.continues
         _launches(path).decode(outs, moved, receive, offsets, left_out, codec, *kind)
         received = outs or [first.layout.base(state) for state in moved]
         values.update(zip(indices, (blocks.unbind() for blocks in received)))
@@ -128,9 +130,12 @@ def _split(sections):
 
 
 def kernel_kind(section):
-    """What sections of one launch have in common, its path first, or None where no kernel codes the section."""
-    blocks, treatment = section.blocks, section.treatment
-    if section.keyframe or treatment.codec is None or blocks.stride(2) != 1:
+    """What sections of one launch have in common, its path first, or None where no kernel codes the section.
+
+    Raw bytes, as of an exact keyframe, are a copy, and torch's own.
+    """
+    blocks, codec = section.blocks, section.codec_name
+    if codec is None or blocks.stride(2) != 1:
         return None
     in_eight_bits = section.order > 0 and not section.layout.in_place
     if not in_eight_bits and _compiled_take(section):
@@ -139,22 +144,22 @@ def kernel_kind(section):
         path = TRITON
     else:
         return None
-    taken = section.statistics, section.keeps_history
-    return (
-        path, treatment.codec, section.order, treatment.feedback, taken, in_eight_bits,
-        blocks.dtype, blocks.shape, blocks.stride(),
-    )  # fmt: skip
+    if section.keyframe:
+        how = section.keyframe, section.continues
+    else:
+        how = section.keyframe, section.treatment.feedback, section.statistics, section.keeps_history
+    return path, codec, section.order, *how, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
 
 
 def _compiled_take(section):
     # they take statistics of all tokens, and keep none
-    exact = section.treatment.statistics == statistics.EXACT
-    return exact and compiled.takes(section.treatment.codec, section.order, section.blocks)
+    exact = section.keyframe or section.treatment.statistics == statistics.EXACT
+    return exact and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
 
 
 def _triton_takes(section, in_eight_bits):
-    form = formats.of(section.treatment.codec)
-    if form is None or not form.codes(section.order, section.treatment.feedback):
+    form = formats.of(section.codec_name)
+    if form is None or not form.codes(section.order, section.treatment.feedback, section.keyframe):
         return False
     return not in_eight_bits or form.in_whole_groups(section.channels, EIGHT_BIT_GROUP)
 

@@ -47,6 +47,7 @@ class Case:
         change=None,
         base_dtype="native",
         statistics="exact",
+        keyframe=False,
     ):
         generator = torch.Generator().manual_seed(tokens * 1000 + channels)
         # tokens are not side by side, as in a fused projection's output
@@ -58,8 +59,9 @@ class Case:
         self.xs = [fused[:, :, index] for index in range(sections)]
         self.own = formats.NOBODY if own is None else own
         self.peers = [rank for rank in range(ranks) if rank != own]
-        treatment = Treatment(codec, order, feedback, base_dtype=base_dtype, statistics=statistics)
-        self.sections = [coding.Section(role, x, treatment, statistics=statistics) for role, x in zip("qkv", self.xs)]
+        sends = {"codec": "lm1", "keyframe": codec} if keyframe else {"codec": codec}
+        treatment = Treatment(order=order, feedback=feedback, base_dtype=base_dtype, statistics=statistics, **sends)
+        self.sections = [coding.Section(role, x, treatment, keyframe, statistics=statistics) for role, x in zip("qkv", self.xs)]
         self.offsets, at = [], 0
         for section in self.sections:
             self.offsets.append(at)
@@ -131,9 +133,9 @@ class PerToken(Case):
         # the first of two launches for other tensors saw something, or nothing: the flag must not depend on what was there
         for before in (0, 1):
             found[:, -16] = before
-            per_token_launch.encode(self.codec, self.xs, found, self.offsets, self.own, True)
+            per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
             wrong += same("message", message, found)
-        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], found, self.offsets, self.own, False)
+        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], [], found, self.offsets, self.own, 0, False)
         wrong += same("flags behind another launch", message[:, -16], found[:, -16])
         if bool(message[0, -16]) != any(not bool(x[self.peers].isfinite().all()) for x in self.xs):
             wrong.append("flag")
@@ -146,7 +148,7 @@ class PerToken(Case):
     def decoded_alike(self, name, message):
         tokens, channels = self.xs[0].shape[1:]
         outs = [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        per_token_launch.decode(self.codec, outs, message, self.offsets, self.own, tokens, channels)
+        per_token_launch.decode(self.codec, outs, [], message, self.offsets, self.own, 0, tokens, channels, self.xs[0].dtype)
         wrong = []
         for section, offset, out in zip(self.sections, self.offsets, outs):
             values = coding.decode(section, message[self.peers, offset : offset + section.bytes], None)
@@ -183,6 +185,50 @@ class Largest(Garbage):
         return wrong
 
 
+class Keyframe(Case):
+    """What starts a state of order ``order``, or with 0 is a keyframe of what keeps none: through the operators, which choose
+    the launches. What is there before is read only where the base ``continues``, and nothing of it stays.
+    """
+
+    def __init__(self, codec, order, *arguments, continues=False, **others):
+        super().__init__(codec, order, *arguments, keyframe=True, **others)
+        self.name, self.continues = codec, continues
+        for section in self.sections:
+            section.continues = continues
+        if not continues:
+            for state in self.states:
+                bits(state).fill_(POISON)
+
+    def run(self):
+        message, states = self.eager()
+        shape, dtype = self.xs[0].shape[1:], self.xs[0].dtype
+        wrong = []
+        for before in (0, 1):
+            found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+            found[:, -16] = before
+            arguments = found, self.offsets, self.own, self.name, self.order, True, True, "exact", []
+            ops.encode(self.xs, moved, *arguments, keyframe=True, continues=self.continues)
+            wrong += same("message", message, found)
+            for one, other in zip(states, moved):
+                wrong += same("sender's state", one, other)
+        garbage = torch.randint(0, 256, self.shape, generator=self.generator, dtype=torch.uint8)
+        for name, sent in (("message", message), ("garbage", garbage)):
+            outs = [] if self.in_place else [torch.empty((len(self.peers), *shape), dtype=dtype) for _ in self.xs]
+            expected, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
+            arguments = sent, self.offsets, self.own, self.name, self.order, *shape, dtype, True, self.continues
+            ops.decode(outs, moved, *arguments)
+            for index, section in enumerate(self.sections):
+                room = sent[self.peers, self.offsets[index] :][:, : section.bytes]
+                values = coding.decode(section, room, expected[index] if expected else None)
+                wrong += same(f"values of {name}", values, section.layout.base(moved[index]) if self.in_place else outs[index])
+            for one, other in zip(expected, moved):
+                wrong += same(f"receiver's state of {name}", one, other)
+            if name == "message":
+                for one, other in zip(states, moved):
+                    wrong += same("states of both ends", one, other)
+        return wrong
+
+
 class EveryQuotient(PerToken):
     """A token for each scale, of 8 bits, over numbers of all mantissas: from the largest down to less than any code."""
 
@@ -198,7 +244,7 @@ class EveryQuotient(PerToken):
 
     def run(self):
         message, found = self.eager()[0], torch.full(self.shape, POISON, dtype=torch.uint8)
-        per_token_launch.encode(self.codec, self.xs, found, self.offsets, self.own, True)
+        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
         return same("message", message, found)
 
 
@@ -284,14 +330,21 @@ VALUES = {
     "a scale beyond float32": lambda x: x.fill_(3.389e38),
     "uneven": uneven,
 }
+KEYFRAMES = ("centred4", "centred5", "int8", "fp8")
+# residual order, type of the state, whether a base was there before
+STARTS = [
+    (0, "native", False), (1, "native", False), (1, "native", True), (2, "native", False), (2, "native", True),
+    (1, "int8", False), (2, "int8", False), (2, "int8", True),
+]  # fmt: skip
 FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2), ("ternary", 2)]
 
 
 def cases(which):
-    """(name, case) of the sends that stand alone, of those with statistics of the step before, or of low rank."""
+    """(name, case) of the sends that stand alone, of those with statistics of the step before, of keyframes or of low rank."""
     import interpreted_low_rank
 
-    yield from {"alone": alone, "steps": steps, "low rank": interpreted_low_rank.cases}[which]()
+    kinds = {"alone": alone, "steps": steps, "keyframes": keyframes, "low rank": interpreted_low_rank.cases}
+    yield from kinds[which]()
 
 
 def alone():
@@ -322,10 +375,49 @@ def alone():
         yield f"ternary, order {order}, {base_dtype}, any bytes", case
     yield from per_token()
     yield from largest()
+    yield from centred()
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:
         yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
     yield "lm2, a sample of few tokens", Case("lm2", 2, tokens=5, statistics="sampled", sections=3)
+
+
+def keyframes():
+    for codec in KEYFRAMES:
+        for order, base_dtype, continues in STARTS:
+            kind = f"order {order}, {base_dtype}, {'continues' if continues else 'starts'}"
+            for dtype in DTYPES:
+                # a state in 8 bits takes whole groups of a part's channels
+                channels = 128 if base_dtype == "int8" else 40
+                case = Keyframe(codec, order, dtype, channels=channels, base_dtype=base_dtype, continues=continues)
+                yield f"{codec}, keyframe, {kind}, {dtype}", case
+        for tokens, channels in ((66, 1), (3, 7), (66, 9), (66, 64), (66, 130), (3, 768)):
+            what = f"{tokens} tokens, {channels} channels"
+            yield f"{codec}, keyframe, {what}", Keyframe(codec, 2, "bfloat16", tokens=tokens, channels=channels, continues=True)
+        for what, change in VALUES.items():
+            for base_dtype in ("native", "int8"):
+                case = Keyframe(codec, 2, channels=64, change=change, base_dtype=base_dtype, continues=True)
+                yield f"{codec}, keyframe, {base_dtype}, {what}", case
+        case = Keyframe(codec, 2, "float16", change=lambda x: x.mul_(1e5), channels=40, continues=True)
+        yield f"{codec}, keyframe, beyond what a float16 base holds", case
+        three = {"ranks": 3, "own": 1, "sections": 3, "continues": True}
+        yield f"{codec}, keyframe, q, k, v of three ranks", Keyframe(codec, 2, "bfloat16", **three)
+    for codec in ("fp8", "int8"):
+        for order in (1, 2):
+            case = Keyframe(codec, order, channels=70, base_dtype="int8", continues=True)
+            yield f"{codec}, keyframe, order {order}, 8-bit state, 70 channels", case
+
+
+def centred():
+    for codec in ("centred4", "centred5"):
+        for dtype in DTYPES:
+            yield f"{codec}, {dtype}", Case(codec, 0, dtype, tokens=66)
+        for what, change in VALUES.items():
+            yield f"{codec}, {what}", Case(codec, 0, change=change)
+        for tokens, channels in ((1, 1), (3, 7), (64, 9), (5, 130), (2, 3072)):
+            case = Case(codec, 0, "bfloat16", own=None, tokens=tokens, channels=channels, sections=2)
+            yield f"{codec}, {tokens} tokens, {channels} channels", case
+        yield f"{codec}, zeros of both signs", Case(codec, 0, tokens=64, change=lambda x: x.zero_().neg_())
 
 
 def per_token():

@@ -1,5 +1,6 @@
 """The compiled kernels against plain torch: the same payload bytes and the same moved states, to the last bit."""
 
+import contextlib
 import itertools
 import os
 import threading
@@ -14,9 +15,9 @@ from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
 from cfx_shim.state import aligned
 
-CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk", "ternary")
-# a byte an element, without a base
-STATELESS = ("fp8", "int8")
+CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk", "ternary", "centred4", "centred5")
+# what goes without a base, and so can be a keyframe
+STATELESS = ("fp8", "int8", "centred4", "centred5")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
 SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
 
@@ -41,10 +42,11 @@ def section_of(blocks, codec, order, feedback=True):
     return Section("k", blocks, Treatment(codec, order, feedback))
 
 
-def run(steps, codec, order, feedback=True, sections=1):
+def run(steps, codec, order, feedback=True, sections=1, keyframe=None):
     """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
 
-    Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled.
+    Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled. With ``keyframe``, a
+    codec, every second send is one in it, the first of which finds a state that nobody has written to.
     """
     seen = []
     shape, layout = steps[0].shape, section_of(steps[0], codec, order).layout
@@ -53,8 +55,15 @@ def run(steps, codec, order, feedback=True, sections=1):
     kept = [
         [torch.zeros(layout.shape(count), dtype=layout.stored) if order else None for _ in range(sections)] for _ in "sr"
     ]
-    for blocks in steps:
-        alike = [section_of(blocks if index == 0 else blocks * 0.5**index, codec, order, feedback) for index in range(sections)]
+    if keyframe:
+        for index, state in enumerate(each for end in kept for each in end if each is not None):
+            bits_of(state).fill_(0xFF - index)
+    for number, blocks in enumerate(steps):
+        scaled = [blocks if index == 0 else blocks * 0.5**index for index in range(sections)]
+        alike = [section_of(each, codec, order, feedback) for each in scaled]
+        for section in alike if keyframe else ():
+            section.treatment = Treatment(codec, order, feedback, keyframe)
+            section.keyframe, section.continues = number % 2 == 0, number > 0 and order > 0
         size = 0
         for section in alike:
             section.offset = size
@@ -74,15 +83,16 @@ def bits_of(tensor):
     return tensor.contiguous().view(torch.uint8)
 
 
-def compare(steps, codec, order, feedback=True, sections=1):
-    assert launch.takes(codec, order, steps[0])
-    compiled = run(steps, codec, order, feedback, sections)
+def compare(steps, codec, order, feedback=True, sections=1, keyframe=None):
+    assert launch.takes(keyframe or codec, order, steps[0], keyframe is not None)
+    compiled = run(steps, codec, order, feedback, sections, keyframe)
     with library.set_aside():
-        plain = run(steps, codec, order, feedback, sections)
+        plain = run(steps, codec, order, feedback, sections, keyframe)
     assert len(compiled) == len(plain)
     for index, (left, right) in enumerate(zip(compiled, plain)):
         assert left.dtype == right.dtype and left.shape == right.shape
-        assert torch.equal(bits_of(left), bits_of(right)), f"item {index} of {codec}, order {order}, {list(steps[0].shape)}"
+        what = f"item {index} of {codec}, order {order}, {list(steps[0].shape)}, keyframes {keyframe}"
+        assert torch.equal(bits_of(left), bits_of(right)), what
 
 
 def orders(codec):
@@ -100,6 +110,63 @@ def test_same_bytes_and_states_for_every_shape_and_dtype(kernels, codec, order):
         first = noise(shape, 0)
         steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
         compare(steps, codec, order)
+
+
+KEYFRAMES = [(keyframe, codec, order) for keyframe in STATELESS for codec, order in (("lm3", 0), ("int2", 1), ("lm1", 2))]
+
+
+@pytest.mark.parametrize("keyframe, codec, order", KEYFRAMES)
+def test_keyframes_are_the_same_and_leave_the_same_states(kernels, keyframe, codec, order):
+    # wide enough for a trend whose groups of channels are, and are not, whole in the first part of a row
+    for shape, dtype in itertools.product([*SHAPES, (1, 3, 128), (2, 66, 40)], (torch.float32, torch.float16, torch.bfloat16)):
+        first = 2 + noise(shape, 0)
+        steps = [(first + 0.2 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
+        compare(steps, codec, order, keyframe=keyframe)
+
+
+@pytest.mark.parametrize("keyframe", STATELESS)
+def test_keyframes_of_hard_values(kernels, keyframe):
+    for name in HARD:
+        x = HARD[name](noise((2, 70, 19), 3))
+        compare([x, x * 0.5, -x], "lm2", 2, keyframe=keyframe)
+        compare([x.half(), x.half() * 0.5, -x.half()], "lm2", 2, keyframe=keyframe)
+    for value in (float("nan"), float("inf"), -float("inf")):
+        broken = noise((1, 70, 19), 4)
+        broken[0, 66, 17] = value
+        compare([broken, noise((1, 70, 19), 5), broken], "lm1", 2, keyframe=keyframe)
+        assert run([broken], "lm1", 2, keyframe=keyframe)[0][0, -SECTION_ALIGN] == 1
+
+
+@pytest.mark.parametrize("keyframe", STATELESS)
+def test_keyframes_of_q_k_and_v_go_together_apart_from_what_has_a_base(kernels, keyframe, monkeypatch):
+    calls = []
+    for name in ("encode", "decode"):
+        kept = getattr(launch, name)
+
+        def counted(*given, kept=kept, name=name, **named):
+            # of what is received in place there are states alone
+            calls.append((name, len(given[1])))
+            kept(*given, **named)
+
+        monkeypatch.setattr(launch, name, counted)
+    compare([noise((3, 35, 48), seed) for seed in range(3)], "lm1", 2, sections=3, keyframe=keyframe)
+    assert calls == [(name, 3) for _ in range(3) for name in ("encode", "decode")]
+    calls.clear()
+    sections = [Section(role, noise((1, 35, 48), 7), Treatment("lm1", 2, True, keyframe)) for role in "qkv"]
+    sections[0].keyframe = sections[2].keyframe = sections[2].continues = True
+    layout, size = sections[0].layout, 0
+    for section in sections:
+        section.offset, size = size, size + aligned(section.bytes)
+    found = []
+    for aside in (False, True):
+        states = [torch.zeros(layout.shape(1), dtype=layout.stored) for _ in sections]
+        message = torch.zeros((1, size + SECTION_ALIGN), dtype=torch.uint8)
+        with library.set_aside() if aside else contextlib.nullcontext():
+            messages.write(sections, states, message, None)
+        found.append([message, *states])
+    # a keyframe with a base before and one without differ in what they do with a trend
+    assert calls == [("encode", 1)] * 3
+    assert all(torch.equal(left, right) for left, right in zip(*found))
 
 
 HARD = {
@@ -138,7 +205,9 @@ def test_alike_sections_go_together(kernels, codec, order, monkeypatch):
     calls = []
     for name in ("encode", "decode"):
         kept = getattr(launch, name)
-        monkeypatch.setattr(launch, name, lambda *given, kept=kept, name=name: (calls.append(name), kept(*given)))
+        monkeypatch.setattr(
+            launch, name, lambda *given, kept=kept, name=name, **named: (calls.append(name), kept(*given, **named))
+        )
     for dtype in (torch.float32, torch.bfloat16):
         calls.clear()
         compare([noise((3, 35, 48), seed).to(dtype) for seed in range(3)], codec, order, sections=3)
@@ -162,6 +231,16 @@ def test_any_bytes_are_decoded_alike(kernels, codec):
         with library.set_aside():
             (plain,) = messages.read([section], [None], message, None)[0]
         assert torch.equal(bits_of(compiled), bits_of(plain))
+        assert not dtype == torch.float32 or bool(compiled.isfinite().all())
+        kept = section_of(section.blocks, "lm1", 2)
+        kept.treatment, kept.keyframe, kept.continues = Treatment("lm1", 2, True, codec), True, True
+        before = torch.zeros(kept.layout.shape(1), dtype=kept.layout.stored)
+        kept.layout.start(before, noise((1, 300, 19), 6).to(dtype), None)
+        states = [before.clone(), before.clone()]
+        messages.read([kept], states[:1], message, None)
+        with library.set_aside():
+            messages.read([kept], states[1:], message, None)
+        assert torch.equal(*states)
 
 
 def test_strided_blocks_are_read_right(kernels):
@@ -223,6 +302,7 @@ def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
     assert path("binary", 1, x) == messages.COMPILED
     assert path("int8", 0, x) == messages.COMPILED
     assert path("int8", 1, x) is None
+    assert path("centred5", 1, x) is None
     assert path("binary", 2, x) is None
     assert path("binary", 1, x.double()) is None
     assert path("binary", 1, x, "int8") is None

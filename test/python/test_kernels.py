@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # of cases: how many there are at least
-CASES = {"alone": 210, "steps": 26, "low rank": 30}
+CASES = {"alone": 210, "steps": 26, "keyframes": 200, "low rank": 30}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -37,10 +37,11 @@ def test_the_comparison_covers_all_codecs_that_have_kernels(differences):
 
     for codec in CODECS:
         form = formats.of(codec)
-        # only channel scales can be those of the step before
+        # only channel scales can be those of the step before, only what needs no base can be a keyframe
         able = {
             "alone": not isinstance(form, formats.LowRank),
             "steps": hasattr(codecs.load(codec), "CHANNEL_SCALES"),
+            "keyframes": form is not None and form.codes(1, True, True),
             "low rank": isinstance(form, formats.LowRank),
         }
         compared = form is not None and able[differences[0]]
@@ -62,6 +63,11 @@ LAUNCHES = {
     "others": {"statistics": 2 * (2 + 4), "encode": 2 * 4 * 2, "decode": 2 * 4 * 2},
     "none": {"per token: encode": 2 * 2 * 2, "per token: decode": 2 * 2 * 2},
     "other codes": {"statistics": 2 * 3, "encode": 2 * 3, "decode": 2 * 3, "topk: encode": 2 * 3, "topk: decode": 2 * 3},
+    # the keyframe itself beside them: that of q and k, exact whatever the others are, has statistics too, that of v has none
+    "keyframes": {
+        "statistics": 2 * (1 + 2 + 3), "encode": 2 * (1 + 3 * 2), "decode": 2 * (1 + 3 * 2),
+        "per token: encode": 2, "per token: decode": 2,
+    },  # fmt: skip
 }
 
 

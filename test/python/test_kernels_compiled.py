@@ -3,7 +3,8 @@ bytes of memory traffic and no contraction, read out of the artefacts.
 
 Traffic is counted from the emitted accesses at a shape without padding, where each thread's access of 16 bytes is one
 of tensor or state data, once an element. What a state keeps in a byte an element goes in accesses of 8 bytes, and only
-that is stored so; narrower ones, and other loads of 8 bytes, are the payload's (scales, beta, bit planes).
+that is stored so; narrower ones, and other loads of 8 bytes, are the payload's (scales, beta, bit planes). Means of
+channels are too, but float16 and so as wide as the tensor's.
 """
 
 import os
@@ -15,6 +16,7 @@ import torch
 
 triton = pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 
+import triton.language as tl  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
@@ -33,36 +35,41 @@ TARGETS = {
 STRIP = 32
 
 
-def constants(kind, codec, channels, order, eight_bit):
+def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
-        return getattr(per_token, f"{kind}_kernel"), per_token_launch.constants(form, channels, False)
+        known = per_token_launch.constants(form, channels, False, starts, continues, eight_bit)
+        return getattr(per_token, f"{kind}_kernel"), known | ({"DTYPE": tl.bfloat16} if kind == "decode" else {})
     if isinstance(form, formats.Largest):
         if kind == "encode":
             return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
         return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
+    start = launch.start_constants(form, 16, channels, starts, continues)
     if kind == "statistics":
-        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False)
+        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False, start["MEANS"])
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
     if kind == "encode":
-        return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False)
-    return decode_kernel, launch.decode_constants(form, channels, order, eight_bit, False, torch.bfloat16)
+        return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, start=start)
+    return decode_kernel, launch.decode_constants(form, channels, order, eight_bit, False, torch.bfloat16, start)
 
 
 def warps(kind, known, target="sm_90"):
     if "FLOATS" in known:
         return per_token_launch.warps(known)
-    if kind in ("one launch", "first"):
-        return tiles.token_warps(known["ROWS"], known["WIDTH"], TARGETS[target].warp_size)
-    return 4 if kind == "statistics" else tiles.row_warps(known["ROWS"], known["WIDTH"])
+    if kind == "statistics":
+        return 4
+    if kind == "decode":
+        return tiles.row_warps(known["ROWS"], known["WIDTH"])
+    return launch.encode_warps(known, TARGETS[target].warp_size)
 
 
-def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), **others):
+def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), starts=0, continues=False, **others):
     """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16, numbers not ``ragged`` too."""
-    kernel, known = constants(kind, codec, channels, order, eight_bit)
-    state = {1: "*i8", 2: "*i16"}[order] if eight_bit else {2: "*u8"}.get(order, "*bf16")
+    kernel, known = constants(kind, codec, channels, order, eight_bit, starts, continues)
+    kept = starts or order
+    state = {1: "*i8", 2: "*i16"}[kept] if eight_bit else {2: "*u8"}.get(kept, "*bf16")
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
         if name in known:
@@ -173,10 +180,10 @@ def test_a_byte_an_element_is_coded_in_one_launch_and_decoded_in_one(monkeypatch
         monkeypatch.setattr(per_token_launch, f"{name}_kernel", kernel)
     form, blocks = formats.of("fp8"), torch.zeros(3, 8, 64)
     xs, message = [blocks] * 3, torch.zeros(3, 4096, dtype=torch.uint8)
-    per_token_launch.encode(form, xs, message, [0, 1024, 2048], formats.NOBODY, True)
+    per_token_launch.encode(form, xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, True)
     assert tuple(launched) == traffic.launches(form)["encode"]
     launched.clear()
-    per_token_launch.decode(form, xs, message, [0, 1024, 2048], formats.NOBODY, 8, 64)
+    per_token_launch.decode(form, xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, 8, 64, torch.float32)
     assert tuple(launched) == traffic.launches(form)["decode"]
     assert traffic.launches(formats.of("lm2")) == traffic.LAUNCHES
 
@@ -280,6 +287,64 @@ def test_a_byte_an_element_is_moved_beside_the_tensor_without_spills_or_contract
     payload = 8 * (widths(kernel).count(8) - (kind == "encode")) * threads
     assert payload == known["ROWS"] * known["WIDTH"]
     assert_traffic(kind, kernel, known, 0)
+
+
+STARTED = [
+    (kind, codec, order, eight_bit)
+    for codec in ("centred4", "centred5", "int8", "fp8")
+    for kind in ("encode", "decode")
+    for order, eight_bit in ((1, False), (2, False), (1, True), (2, True))
+]
+
+
+@pytest.mark.parametrize("continues", [False, True])
+@pytest.mark.parametrize("kind, codec, order, eight_bit", STARTED)
+def test_a_keyframe_moves_its_tensor_and_the_state_that_it_starts(kind, codec, order, eight_bit, continues, tmp_path):
+    """And what a trend is taken from, where there is one to be taken."""
+    kernel, known = compiled(kind, codec, 4096, 0, "sm_90", eight_bit, starts=order, continues=continues)
+    assert_lean(kernel, tmp_path)
+    threads, elements = warps(kind, known) * kernel.metadata.warp_size, known["ROWS"] * known["WIDTH"]
+    found = (wide(kernel) + sum(width for width in stores(kernel) if width == 8)) * threads
+    if formats.of(codec).centred:
+        # means of channels, which are read as wide as the tensor
+        found -= 2 * elements
+    elif kind == "encode":
+        # the payload is stored as a trend is, and so is the counter of programs
+        found -= elements + 8 * threads
+    assert found / elements == traffic.keyframe_bytes_an_element(kind, order, 2, eight_bit, continues=continues)
+
+
+@pytest.mark.parametrize("codec", ["centred5", "int8", "fp8"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_keyframe_has_no_spills_and_no_contraction(target, codec, tmp_path):
+    for kind in ("statistics", "encode", "decode") if formats.of(codec).centred else ("encode", "decode"):
+        kernel, _ = compiled(kind, codec, 4096, 0, target, starts=2, continues=True)
+        assert_lean(kernel, tmp_path)
+        assert kernel.metadata.shared <= 16384
+
+
+def test_means_that_are_taken_off_cost_a_second_pass_over_the_tensor(tmp_path):
+    kernel, known = compiled("statistics", "centred5", 4096, 0, "sm_90")
+    # beside them every thread reads back the means of its channels
+    found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.warp_size / (64 * STRIP)
+    assert found == traffic.bytes_an_element("statistics", 0, item_bytes=2, centred=True)
+    assert found == traffic.keyframe_bytes_an_element("statistics", 2, item_bytes=2, centred=True)
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("codec", ["centred5", "int8"])
+@pytest.mark.parametrize("channels", [5120, 3072, 640])
+def test_keyframes_of_production_shapes_do_not_spill(channels, codec, target, tmp_path):
+    for kind in ("encode", "decode"):
+        for eight_bit in (False, True):
+            kernel, _ = compiled(kind, codec, channels, 0, target, eight_bit, starts=2, continues=True)
+            assert resources(kernel, tmp_path)[1] == 0
+
+
+def assert_lean(kernel, tmp_path):
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 128
+    assert contractions(kernel, tmp_path) == 0
 
 
 @pytest.mark.parametrize("channels", [13824, 5120, 3072, 640])

@@ -15,7 +15,8 @@ reaches the group's largest |x - mean| and the next five below it, the one of le
 On scenes-flux (k and v at N = 4) it errs by .073 of the norm, ``centred4``, a third of a bit smaller, by .076; where the
 tails within a channel are heavy (a Gaussian times a log-normal of .7) by .10 against .35.
 
-Decoded value: level · (token scale · 2^(-c / 8)) + mean, each operation in float32.
+Decoded value: level · (token scale · 2^(-c / 8)) + mean, each operation in float32. Plain torch, which any device can do;
+it has no kernels.
 """
 
 import torch

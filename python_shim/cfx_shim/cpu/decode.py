@@ -3,15 +3,15 @@
 from . import shared
 from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
 from .digits import decode_digits, take_digits
+from .levels import picker
+from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .starts import start_token
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
     all_floats,
-    all_ints,
     either,
-    either_int,
-    equal,
     float_at,
     floats_at,
     mask_of_bits,
@@ -22,24 +22,33 @@ from .vectors import (
 )
 
 
-def _decoder(bits):
-    """The other way: what a part of one token's bits stand for moves its state, or with order 0 is put at ``held``."""
-    levels = 1 << (bits - 1)
+def _decoder(bits, centred=False):
+    """The other way: what a part of one token's bits stand for moves its state, or with order 0 is put at ``held``.
+
+    ``centred``: with order 0, and ``beta`` is what was taken off.
+    """
+    planes_beside = bits - 1
+    level_of = picker(planes_beside, 8)
 
     @inlined
     def decode(common, planes, plane_step, first, last, v, u, order, held, trend, beta):
         gain = all_floats(float_at(common + shared.GAIN))
         for c in range(first, last, LANES):
-            index = all_ints(0)
-            for plane in range(1, bits):
-                is_set = mask_of_bits(short_at(planes + plane * plane_step + c // 8))
-                index = index | either_int(is_set, all_ints(1 << (plane - 1)), all_ints(0))
-            level = all_floats(float_at(common + shared.LEVELS))
-            for step in range(1, levels):
-                level = either(equal(index, all_ints(step)), all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
-            value = level * (u * floats_at(v + 4 * c))
-            decoded = either(mask_of_bits(short_at(planes + c // 8)), value, negated(value))
-            if order == 0:
+            positive, plane = mask_of_bits(short_at(planes + c // 8)), planes + c // 8 + planes_beside * plane_step
+            top, second, third, fourth = positive, positive, positive, positive
+            if planes_beside > 0:
+                top = mask_of_bits(short_at(plane))
+            if planes_beside > 1:
+                second = mask_of_bits(short_at(plane - plane_step))
+            if planes_beside > 2:
+                third = mask_of_bits(short_at(plane - 2 * plane_step))
+            if planes_beside > 3:
+                fourth = mask_of_bits(short_at(plane - 3 * plane_step))
+            value = level_of(common + shared.LEVELS, top, second, third, fourth) * (u * floats_at(v + 4 * c))
+            decoded = either(positive, value, negated(value))
+            if centred:
+                put_floats(held + 4 * c, decoded + floats_at(beta + 4 * c))
+            elif order == 0:
                 put_floats(held + 4 * c, decoded)
             else:
                 move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
@@ -48,6 +57,7 @@ def _decoder(bits):
 
 
 _decode_1, _decode_2, _decode_3, _decode_4 = (_decoder(bits) for bits in range(1, 5))
+_decode_centred_4, _decode_centred_5 = _decoder(4, True), _decoder(5, True)
 
 
 def decode_kernel(common, sections, first, last, scratch):
@@ -70,7 +80,8 @@ def _decode_block(common, section, block, first, last, scratch):
         whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES),
     )  # fmt: skip
     ragged, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.U_BIAS)
-    staged = ragged != 0 or kind != FLOAT32
+    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
+    staged = ragged != 0 or kind != FLOAT32 or starts > 0
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
@@ -84,6 +95,8 @@ def _decode_block(common, section, block, first, last, scratch):
     beta, own_planes = v + row_bytes, v + 2 * row_bytes
     held_row, trend = v + 3 * row_bytes, v + 4 * row_bytes
     planes = read_channels(common, payload, v, beta, rest)
+    if centred:
+        read_means(common, planes, beta, width, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
     parts = 1 if half_scales else 2
@@ -114,6 +127,11 @@ def _decode_block(common, section, block, first, last, scratch):
                 u = all_floats(float_at(us + 4 * (parts * row + part)))
                 if bits == 0:
                     decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)
+                elif centred:
+                    if bits == 4:
+                        _decode_centred_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
+                    else:
+                        _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 elif bits == 1:
                     _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 elif bits == 2:
@@ -122,7 +140,9 @@ def _decode_block(common, section, block, first, last, scratch):
                     _decode_3(common, packed, step, begin, end, v, u, order, held, trend, beta)
                 else:
                     _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
-            if staged:
+            if starts > 0:
+                start_token(common, held, width, base, start + row, trend, rest)
+            elif staged:
                 write_parts(held, place, order > 0, common, rest)
             if order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)

@@ -24,7 +24,10 @@ from .arithmetic import (
     value_of_steps,
 )
 from .digits import code_digits, put_digits
+from .levels import halving, picker
+from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .starts import start_token
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -53,9 +56,14 @@ from .vectors import (
 )
 
 
-def _coder(bits):
-    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to."""
-    levels = 1 << (bits - 1)
+def _coder(bits, centred=False):
+    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to.
+
+    ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``.
+    """
+    planes_beside = bits - 1
+    level_of = picker(planes_beside, 8)
+    (begin_0, bound_0), (begin_1, bound_1), (begin_2, bound_2), (begin_3, bound_3) = halving(planes_beside)
 
     @inlined
     def code(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
@@ -64,24 +72,33 @@ def _coder(bits):
             missed, scale = floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
             positive = at_least(missed, zero)
             put_short(planes + c // 8, bits_of_mask(positive))
-            size, level, index = magnitude(missed), all_floats(float_at(common + shared.LEVELS)), all_ints(0)
-            for step in range(1, levels):
-                threshold = all_floats(float_at(common + shared.THRESHOLDS - 8 + 8 * step))
-                reached = at_least(size, scale * threshold)
-                level = either(reached, all_floats(float_at(common + shared.LEVELS + 8 * step)), level)
-                index = either_int(reached, all_ints(step), index)
-            for plane in range(1, bits):
-                is_set = above(index & all_ints(1 << (plane - 1)), all_ints(0))
-                put_short(planes + plane * plane_step + c // 8, bits_of_mask(is_set))
+            size, top, second, third, fourth = magnitude(missed), positive, positive, positive, positive
+            thresholds, plane = common + shared.THRESHOLDS, planes + c // 8 + planes_beside * plane_step
+            if planes_beside > 0:
+                top = at_least(size, scale * bound_0(thresholds + begin_0, top, second, third, fourth))
+                put_short(plane, bits_of_mask(top))
+            if planes_beside > 1:
+                second = at_least(size, scale * bound_1(thresholds + begin_1, top, second, third, fourth))
+                put_short(plane - plane_step, bits_of_mask(second))
+            if planes_beside > 2:
+                third = at_least(size, scale * bound_2(thresholds + begin_2, top, second, third, fourth))
+                put_short(plane - 2 * plane_step, bits_of_mask(third))
+            if planes_beside > 3:
+                fourth = at_least(size, scale * bound_3(thresholds + begin_3, top, second, third, fourth))
+                put_short(plane - 3 * plane_step, bits_of_mask(fourth))
             if moves:
-                value = level * scale
+                value = level_of(common + shared.LEVELS, top, second, third, fourth) * scale
                 decoded = either(positive, value, negated(value))
-                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+                if centred:
+                    put_floats(trend + 4 * c, decoded + floats_at(held + 4 * c))
+                else:
+                    move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
 
     return code
 
 
 _code_1, _code_2, _code_3, _code_4 = (_coder(bits) for bits in range(1, 5))
+_code_centred_4, _code_centred_5 = _coder(4, True), _coder(5, True)
 
 
 def encode_kernel(common, sections, first, last, scratch):
@@ -106,6 +123,7 @@ def _encode_block(common, section, block, first, last, scratch):
     )  # fmt: skip
     ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
     feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
+    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
     moves = order > 0 and feedback != 0
     staged = ragged != 0 or kind != FLOAT32
     rank = block + (block >= whole_at(common + shared.OWN))
@@ -130,6 +148,8 @@ def _encode_block(common, section, block, first, last, scratch):
     shift_first, shift_last = grid_shift(middle), grid_shift(channels - middle)
     columns_first, columns_last = _sum_of_scales(v, 0, second, shift_first), _sum_of_scales(v, second, width, shift_last)
     clear(helds, width)
+    if centred:
+        read_means(common, planes, helds, width, rest)
     put_ints(largest, all_ints(0))
     put_ints(largest + ROW, all_ints(0))
     put_ints(steps, all_ints(0))
@@ -184,7 +204,9 @@ def _encode_block(common, section, block, first, last, scratch):
         for row in range(count):
             place = base + (start + row) * state_step
             held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
-            if staged:
+            if centred:
+                held = helds
+            elif staged:
                 held = helds + row * row_bytes
             packed, step = planes + (start + row) * plane_bytes, plane_step
             if ragged or bits == 0:
@@ -194,6 +216,11 @@ def _encode_block(common, section, block, first, last, scratch):
                 u = all_floats(float_at(us + part * ROW + 4 * row))
                 if bits == 0:
                     code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                elif centred:
+                    if bits == 4:
+                        _code_centred_4(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+                    else:
+                        _code_centred_5(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
                 elif bits == 1:
                     _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
                 elif bits == 2:
@@ -206,6 +233,8 @@ def _encode_block(common, section, block, first, last, scratch):
                 put_digits(common, own_planes, step, planes, start + row)
             elif ragged:
                 copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
+            if starts > 0:
+                start_token(common, trend, width, base, start + row, delta, rest)
             if moves and staged:
                 write_parts(held, place, True, common, rest)
             if order > 0 and not moves:

@@ -30,8 +30,8 @@ _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def takes(codec, order, blocks):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state.
+def takes(codec, order, blocks, keyframe=False):
+    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``.
 
     Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
     """
@@ -40,16 +40,17 @@ def takes(codec, order, blocks):
     form = formats.of(codec)
     if form is None or isinstance(form, formats.LowRank) or getattr(form, "trellis", False):
         return False
-    return form.codes(order, True)
+    return form.codes(order, True, keyframe)
 
 
-def encode(xs, states, message, offsets, own, codec, order, feedback, first):
+def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
     """See ``kernels.launch.encode``. Any channels that are side by side."""
     kernels, x = library.kernels(), xs[0]
     peers, tokens, channels = x.shape
     blocks = peers - (own < peers)
+    steps = x.stride(0), x.stride(1), message.stride(0)
     common, strips, scratch = _common(
-        codec, order, feedback, x.dtype, blocks, own, tokens, channels, x.stride(0), x.stride(1), message.stride(0)
+        codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues
     )
     sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
     workers = _workers(count * tokens * channels)
@@ -62,28 +63,49 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first):
             ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
 
 
-def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
+def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False):
     """See ``kernels.launch.decode``."""
     targets, peers = states or outs, message.shape[0]
     blocks = peers - (own < peers)
-    common, _, scratch = _common(
-        codec, order, True, dtype, blocks, own, tokens, channels, 0, 0, message.stride(0)
-    )
+    steps = 0, 0, message.stride(0)
+    common, _, scratch = _common(codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues)
     sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
     kernel = library.kernels()[_name(codec, "decode")]
     _run(kernel, common, sections, count * tokens, _workers(count * tokens * channels), scratch)
 
 
 @functools.cache
-def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step):
+def _common(
+    codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
+    continues,
+):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
-    if not isinstance(form, formats.Format):
-        return _without_scales_of_channels(
-            form, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step
-        )
     # with order 0 what is decoded lies as a base would
-    kept = state.layout(state.NATIVE, max(1, order), tokens, channels, dtype)
+    kept = state.layout(state.NATIVE, max(1, kept_order), tokens, channels, dtype)
+    # groups of the trend's channels go on from one part into the other where both are whole ones
+    split = min(channels, _log_scales.group_channels(channels))
+    if kept_order < 2 or split % state.GROUP == 0:
+        split = channels
+    numbers = {
+        shared.KIND: _KINDS[dtype],
+        shared.ITEM_BYTES: item,
+        shared.TOKENS: tokens,
+        shared.CHANNELS: channels,
+        shared.BLOCKS: blocks,
+        shared.OWN: own,
+        shared.X_BLOCK_STEP: x_block_step * item,
+        shared.X_TOKEN_STEP: x_token_step * item,
+        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
+        shared.TREND_AT: kept.trend_at if kept_order == 2 else 0,
+        shared.MESSAGE_STEP: message_step,
+        shared.SPLIT: split,
+        shared.STARTS: kept_order if keyframe else 0,
+        shared.CONTINUES: continues,
+    }
+    if not isinstance(form, formats.Format):
+        return _without_scales_of_channels(form, numbers, kept_order, feedback, channels, split)
+    order = 0 if keyframe else kept_order
     middle = min(channels, form.group_channels(channels))
     sums = 3 if order == 2 else 1
     strip = min(_STRIP, channels)
@@ -91,35 +113,22 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     while lanes > 8 and lanes * strip * sums > _SUMS:
         lanes //= 2
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
-    # groups of the trend's channels go on from one part into the other where both are whole ones
-    split = channels if order < 2 or middle % state.GROUP == 0 else middle
     batch = max(1, min(_VECTOR, _BATCH // width))
-    numbers = {
-        shared.KIND: _KINDS[dtype],
-        shared.ITEM_BYTES: item,
+    numbers |= {
         shared.ORDER: order,
         shared.FEEDBACK: feedback,
-        shared.TOKENS: tokens,
-        shared.CHANNELS: channels,
         shared.MIDDLE: middle,
         shared.HALF_SCALES: form.half_scales,
         shared.BITS: form.bits,
         shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
         shared.V_BIAS: _log_scales.V_BIAS,
         shared.U_BIAS: _log_scales.U_BIAS,
-        shared.BLOCKS: blocks,
-        shared.OWN: own,
-        shared.X_BLOCK_STEP: x_block_step * item,
-        shared.X_TOKEN_STEP: x_token_step * item,
-        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
-        shared.TREND_AT: kept.trend_at if order == 2 else 0,
-        shared.MESSAGE_STEP: message_step,
         shared.STRIP: strip,
         shared.LANES: lanes,
         shared.BATCH: batch,
-        shared.SPLIT: split,
         shared.CODE_BYTES: form.code_bytes(channels),
         shared.TABLES: tables.digits().ctypes.data,
+        shared.CENTRED: form.centred,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
@@ -132,28 +141,13 @@ def _common(codec, order, feedback, dtype, blocks, own, tokens, channels, x_bloc
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 
 
-def _without_scales_of_channels(
-    form, order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step
-):
-    """``_common`` of a codec that takes no statistics."""
-    numbers = {
-        shared.KIND: _KINDS[dtype],
-        shared.ITEM_BYTES: dtype.itemsize,
-        shared.ORDER: order,
-        shared.FEEDBACK: feedback,
-        shared.TOKENS: tokens,
-        shared.CHANNELS: channels,
-        shared.BLOCKS: blocks,
-        shared.OWN: own,
-        shared.X_BLOCK_STEP: x_block_step * dtype.itemsize,
-        shared.X_TOKEN_STEP: x_token_step * dtype.itemsize,
-        shared.STATE_BLOCK_STEP: tokens * channels * dtype.itemsize,
-        shared.MESSAGE_STEP: message_step,
-    }
+def _without_scales_of_channels(form, numbers, order, feedback, channels, split):
+    """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
     if isinstance(form, formats.Largest):
-        return _Kept(numbers, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
+        return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
-    return _Kept(numbers | {shared.FLOATS: form.floats}, singles), 0, 128 + 4 * (channels + _VECTOR)
+    numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
+    return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
 
 
 def _name(codec, end):

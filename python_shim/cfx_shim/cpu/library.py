@@ -23,8 +23,8 @@ ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
     for name in (
-        *("vectors", "arithmetic", "shared", "parts", "trend", "digits", "statistics", "encode", "decode", "per_token", "topk"),
-        "build",
+        *("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "digits", "statistics", "encode"),
+        *("decode", "per_token", "topk", "build"),
     )
 )
 

@@ -1,17 +1,20 @@
-"""The kernels of codecs with one scale a token and a byte an element (``codecs._token_scales``): a token at a time."""
+"""The kernels of codecs with one scale a token and a byte an element (``codecs._token_scales``): a token at a time, in the
+parts of a row in which a state that is started keeps it.
+"""
 
 from . import shared
 from .arithmetic import (
     FLOAT32,
+    clear,
     inlined,
     largest_bits,
     magnitude,
-    read_row,
     rounded_up,
     signed_byte_value,
     whole_bits,
-    write_row,
 )
+from .parts import read_parts, write_parts
+from .starts import start_token
 from .vectors import (
     LANES,
     above,
@@ -83,7 +86,7 @@ def _scale_value(bits, largest):
 
 def _coder(code_of):
     @inlined
-    def code(row, target, count, scale, most, rest):
+    def code_part(row, target, count, scale, most, rest):
         whole = count // LANES * LANES
         for c in range(0, whole, LANES):
             put_bytes(target + c, code_of(floats_at(row + 4 * c) / scale, most))
@@ -91,12 +94,18 @@ def _coder(code_of):
             put_bytes(rest, code_of(floats_at(row + 4 * whole) / scale, most))
             copy_bytes(rest, target + whole, count - whole)
 
+    @inlined
+    def code(row, target, middle, channels, scale, most, rest):
+        code_part(row, target, middle, scale, most, rest)
+        if middle < channels:
+            code_part(row + 4 * rounded_up(middle), target + middle, channels - middle, scale, most, rest)
+
     return code
 
 
 def _decoder(value_of_code):
     @inlined
-    def decode(source, row, count, scale, rest):
+    def decode_part(source, row, count, scale, rest):
         whole = count // LANES * LANES
         for c in range(0, whole, LANES):
             put_floats(row + 4 * c, value_of_code(bytes_at(source + c)) * scale)
@@ -104,6 +113,12 @@ def _decoder(value_of_code):
             clear_bytes(rest, LANES)
             copy_bytes(source + whole, rest, count - whole)
             put_floats(row + 4 * whole, value_of_code(bytes_at(rest)) * scale)
+
+    @inlined
+    def decode(source, row, middle, channels, scale, rest):
+        decode_part(source, row, middle, scale, rest)
+        if middle < channels:
+            decode_part(source + middle, row + 4 * rounded_up(middle), channels - middle, scale, rest)
 
     return decode
 
@@ -113,12 +128,15 @@ _decode_float, _decode_whole = _decoder(_float_byte_value), _decoder(signed_byte
 
 
 def per_token_encode_kernel(common, sections, first, last, scratch):
-    """As ``encode_kernel``, without a state."""
+    """As ``encode_kernel``; moves no state, but may start one."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    kind, floats = whole_at(common + shared.KIND), whole_at(common + shared.FLOATS)
+    kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
+    middle, starts = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS)
+    width = rounded_up(middle) + rounded_up(channels - middle)
     most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
-    staged = kind != FLOAT32 or channels % LANES > 0
+    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels
     rest, row = scratch, scratch + 64
+    decoded, change = row + 4 * width, row + 8 * width
     seen = 0
     for index in range(first, last):
         token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
@@ -129,9 +147,9 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         target = payload + 2 * tokens + token * channels
         if staged:
-            read_row(row, x, kind, 0, channels, rest)
+            read_parts(row, x, kind, 0, item, common, rest)
             x = row
-        top = largest_of(largest_bits(x, 0, rounded_up(channels)))
+        top = largest_of(largest_bits(x, 0, width))
         if top >= _INFINITY:
             seen, top = 1, 0
         put_ints(rest, bits_of(value_of(all_ints(top)) / all_floats(most)))
@@ -142,18 +160,29 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
         if bits == 0:
             clear_bytes(target, channels)
         elif floats:
-            _code_float(x, target, channels, scale, most, rest)
+            _code_float(x, target, middle, channels, scale, most, rest)
         else:
-            _code_whole(x, target, channels, scale, most, rest)
+            _code_whole(x, target, middle, channels, scale, most, rest)
+        if starts > 0:
+            if bits == 0:
+                clear(decoded, width)
+            elif floats:
+                _decode_float(target, decoded, middle, channels, scale, rest)
+            else:
+                _decode_whole(target, decoded, middle, channels, scale, rest)
+            base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+            start_token(common, decoded, width, base, token, change, rest)
     return seen
 
 
 def per_token_decode_kernel(common, sections, first, last, scratch):
-    """As ``decode_kernel`` with order 0."""
+    """As ``decode_kernel`` with order 0, or of a keyframe."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
+    item, floats = whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
+    middle, starts = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS)
+    width = rounded_up(middle) + rounded_up(channels - middle)
     largest = float_at(common + shared.LARGEST_SCALE)
-    rest, row = scratch, scratch + 64
+    rest, row, change = scratch, scratch + 64, scratch + 64 + 4 * width
     for index in range(first, last):
         token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
         block = index // tokens % blocks
@@ -162,9 +191,12 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
         source = payload + 2 * tokens + token * channels
         scale = _scale_value(short_at(payload + 2 * token), largest)
         if floats:
-            _decode_float(source, row, channels, scale, rest)
+            _decode_float(source, row, middle, channels, scale, rest)
         else:
-            _decode_whole(source, row, channels, scale, rest)
-        out = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + token * channels * item
-        write_row(row, out, kind, False, channels, rest)
+            _decode_whole(source, row, middle, channels, scale, rest)
+        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        if starts > 0:
+            start_token(common, row, width, base, token, change, rest)
+        else:
+            write_parts(row, base + token * channels * item, False, common, rest)
     return 0

@@ -1,4 +1,5 @@
-"""The statistics kernel: channel scales, and with a prediction beta, of strips of channels, in one pass over a block.
+"""The statistics kernel: channel scales, and with a prediction beta, of strips of channels, in one pass over a block; means
+that are taken off first are a pass before it.
 
 Sums over tokens are those of ``codecs._sums``: 64 lanes, folded in halves. A strip takes as many neighbouring lanes at a
 time as the caller says, so that what it reads lies side by side and what it sums up stays in cache.
@@ -13,12 +14,14 @@ from .arithmetic import (
     beta_value,
     clear,
     half_scale,
+    half_value,
     inlined,
     magnitude,
     read_row,
     rounded_up,
     small_float,
 )
+from .means import mean_bits
 from .trend import first_group, groups_of, read_groups
 from .vectors import (
     LANES,
@@ -37,6 +40,8 @@ from .vectors import (
 )
 
 _SUM_LANES = 64
+# what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, or itself
+_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES = 0, 1, 2, 3
 
 
 def statistics_kernel(common, sections, first, last, scratch):
@@ -63,9 +68,28 @@ def statistics_kernel(common, sections, first, last, scratch):
 @inlined
 def _strip(common, section, block, start, count, scratch):
     """``count`` channels from ``start`` on of one block."""
+    row_bytes, rest, base_row = 4 * rounded_up(count), scratch, scratch + 64 + 4 * rounded_up(count)
+    total = scratch + 64 + 3 * row_bytes
+    # with order 0 there is no base, or what is taken off stands in its place
+    clear(base_row, rounded_up(count))
+    measure = _SQUARES
+    if whole_at(common + shared.ORDER) == 2:
+        measure = _PRODUCTS
+    elif whole_at(common + shared.HALF_SCALES):
+        measure = _MAGNITUDES
+    if whole_at(common + shared.CENTRED):
+        _sum_up(common, section, block, start, count, _VALUES, scratch)
+        _store_means(common, section, block, start, count, total, base_row, rest)
+    _sum_up(common, section, block, start, count, measure, scratch)
+    _store(common, section, block, start, count, total, row_bytes, rest)
+
+
+@inlined
+def _sum_up(common, section, block, start, count, measure, scratch):
+    """Leaves the sums behind ``scratch``' first 64 bytes and three rows, of which the second is the base with order 0."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
-    half_scales, lanes = whole_at(common + shared.HALF_SCALES), whole_at(common + shared.LANES)
+    lanes = whole_at(common + shared.LANES)
     rank = block + (block >= whole_at(common + shared.OWN))
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
@@ -80,8 +104,6 @@ def _strip(common, section, block, start, count, scratch):
     lane_bytes = sums * row_bytes
     rest, x_row, base_row = scratch, scratch + 64, scratch + 64 + row_bytes
     trend_row, stack = scratch + 64 + 2 * row_bytes, scratch + 64 + 3 * row_bytes
-    # with order 0 there is no base
-    clear(base_row, width)
     # groups of lanes in the order in which folding in halves adds them up, so that few of their sums are kept at a time
     groups, depth = _SUM_LANES // lanes, 0
     for leaf in range(groups):
@@ -100,7 +122,7 @@ def _strip(common, section, block, start, count, scratch):
                         base_now = base_row
                 if order == 2:
                     read_groups(trend_row, codes + token * channels, scales + token * scale_step, count, rest)
-                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, order, half_scales)
+                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, measure)
         depth += 1
         left = leaf
         while left & 1:
@@ -110,7 +132,6 @@ def _strip(common, section, block, start, count, scratch):
     while lanes > 1:
         lanes //= 2
         _fold(stack, lanes * lane_bytes)
-    _store(common, section, block, start, count, stack, row_bytes, rest)
 
 
 @inlined
@@ -125,19 +146,22 @@ def _reversed_bits(number, end):
 
 
 @inlined
-def _add(total, row_bytes, x, base, trend, order, magnitudes):
-    """A token more: its magnitudes, its squares, or the three products that a prediction is fitted from."""
-    if order == 2:
+def _add(total, row_bytes, x, base, trend, measure):
+    """A token more."""
+    if measure == _PRODUCTS:
         for at in range(0, row_bytes, 4 * LANES):
             delta, last = floats_at(x + at) - floats_at(base + at), floats_at(trend + at)
             own, mixed, trends = total + at, total + row_bytes + at, total + 2 * row_bytes + at
             put_floats(own, floats_at(own) + delta * delta)
             put_floats(mixed, floats_at(mixed) + delta * last)
             put_floats(trends, floats_at(trends) + last * last)
-    elif magnitudes:
+    elif measure == _MAGNITUDES:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)
             put_floats(total + at, floats_at(total + at) + magnitude(delta))
+    elif measure == _VALUES:
+        for at in range(0, row_bytes, 4 * LANES):
+            put_floats(total + at, floats_at(total + at) + floats_at(x + at))
     else:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)
@@ -149,6 +173,21 @@ def _fold(low, size):
     """The ``size`` bytes of sums at ``low`` and those behind them."""
     for at in range(low, low + size, 4 * LANES):
         put_floats(at, floats_at(at) + floats_at(at + size))
+
+
+@inlined
+def _store_means(common, section, block, start, count, total, row, rest):
+    """Means of the sums at ``total`` into the block's message, and as stored into ``row``."""
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    rank = block + (block >= whole_at(common + shared.OWN))
+    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+    means = payload + 2 * tokens + channels + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+    all_tokens = all_floats(np.float32(tokens))
+    for c in range(0, count, LANES):
+        codes = mean_bits(floats_at(total + 4 * c) / all_tokens)
+        put_shorts(rest, codes)
+        copy_bytes(rest, means + 2 * (start + c), 2 * min(count - c, LANES))
+        put_floats(row + 4 * c, half_value(codes))
 
 
 @inlined

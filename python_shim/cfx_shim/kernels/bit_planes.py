@@ -1,4 +1,5 @@
-"""``codecs._bit_planes`` in registers: codes of up to four bits against one 32-bit word for eight channels.
+"""``codecs._bit_planes`` in registers: codes of up to four bits against one 32-bit word for eight channels. Longer codes
+take a word for each four of their bits.
 
 Byte p of the word is the byte of plane p. A code's bits are spread to the lowest bits of the word's bytes by one
 multiplication, and gathered back by another; no two of the products' bits meet.

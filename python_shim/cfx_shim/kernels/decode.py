@@ -5,8 +5,10 @@ import triton.language as tl
 
 from . import bit_planes, digits
 from .arithmetic import beta_value, narrowed, small_float_value
+from .means import means_at
 from .placement import chosen, rank_of, tile_of
 from .reconstruct import moved, reconstruct
+from .starts import start_state
 from .states import read_state, write_state
 
 
@@ -44,9 +46,13 @@ def decode_kernel(
     EIGHT_BIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
+    MEANS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CONTINUES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid as for encode. ``out`` takes [B, N, C] with order 0 and beside a state in 8 bits; else the base is the result.
+    """Grid and constants as for encode. ``out`` takes [B, N, C] without a state and beside one in 8 bits; else the base is
+    the result.
 
     ``DTYPE``: the tensors' own.
     """
@@ -66,13 +72,25 @@ def decode_kernel(
         code = digits.take(payload + scales, tile, tokens, row, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST)
     else:
         rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
-        words = tl.zeros([ROWS, WIDTH // 8], tl.int32)
+        code = tl.zeros([ROWS, WIDTH], tl.int32)
         for bit in tl.static_range(BITS):
-            words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * bit)
-        code = bit_planes.unpack(words, ROWS, WIDTH)
+            if bit % 4 == 0:
+                words = tl.zeros([ROWS, WIDTH // 8], tl.int32)
+            words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * (bit % 4))
+            if bit % 4 == 3 or bit == BITS - 1:
+                code |= bit_planes.unpack(words, ROWS, WIDTH) << (bit // 4 * 4)
     decoded = reconstruct(code, u[:, None] * v, LEVELS)
+    if MEANS > 0:
+        decoded = decoded + means_at(payload + scales + tokens * CODE_BYTES, channel, inside, MEANS)
     out += block.to(tl.int64) * tokens * CHANNELS + place
-    if ORDER == 0:
+    if STARTS >= 1:
+        new = start_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, decoded, DTYPE,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
+        )  # fmt: skip
+        if EIGHT_BIT:
+            tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)
+    elif ORDER == 0:
         tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)
     else:
         base, trend, state_scales, scale_kept, held, last = read_state(

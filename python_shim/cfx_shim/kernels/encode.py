@@ -18,8 +18,10 @@ from .arithmetic import (
     widened,
 )
 from .history import climb, finish, part_of, put_leaf, sample_first
+from .means import means_at
 from .placement import chosen, flag, rank_of, tile_of
 from .reconstruct import moved, reconstruct
+from .starts import start_state
 from .states import read_state, write_state
 
 
@@ -78,11 +80,15 @@ def encode_kernel(
     HISTORY: tl.constexpr,
     HISTORY_WIDTH: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
+    MEANS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CONTINUES: tl.constexpr,
 ):
     """Grid: tiles of tokens, blocks, sections. A row of the tile [ROWS, WIDTH] is one token's group of channels.
 
     ``PREVIOUS``: this launch is the first and the only one, channel scales and beta are the history's. ``KEEPS``: a tile is
-    one token, and the sample's make the next history.
+    one token, and the sample's make the next history. ``MEANS``: see ``means``. ``STARTS``: of what residual order the state
+    is that what is coded starts, or 0; with it ``ORDER`` is 0 and ``CONTINUES`` as in ``starts``.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
@@ -103,6 +109,11 @@ def encode_kernel(
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
     delta = widened(value, SOFT)
     predicted = delta
+    scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
+    mean = tl.cast(0.0, tl.float32)
+    if MEANS > 0:
+        mean = means_at(payload + scales + tokens * CODE_BYTES, channel, inside, MEANS)
+        delta = delta - mean
     if ORDER >= 1:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
@@ -110,7 +121,6 @@ def encode_kernel(
         )  # fmt: skip
         delta = delta - held
     shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
-    scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     mixed = tl.cast(0.0, tl.float32)
     trends = tl.cast(0.0, tl.float32)
     if ORDER == 2:
@@ -169,10 +179,19 @@ def encode_kernel(
             payload + scales, code, tile, tokens, inside, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST
         )  # fmt: skip
     else:
-        words = bit_planes.pack(tl.where(inside, code, 0), ROWS, WIDTH)
         rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
         for bit in tl.static_range(BITS):
-            tl.store(rest + bit * plane, ((words >> (8 * bit)) & 0xFF).to(tl.uint8), mask=kept)
+            if bit % 4 == 0:
+                part = code
+                if BITS > 4:
+                    part = (code >> bit) & 15
+                words = bit_planes.pack(tl.where(inside, part, 0), ROWS, WIDTH)
+            tl.store(rest + bit * plane, ((words >> (8 * (bit % 4))) & 0xFF).to(tl.uint8), mask=kept)
+    if STARTS >= 1:
+        start_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, reconstruct(code, scale, LEVELS) + mean,
+            x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
+        )  # fmt: skip
     if ORDER >= 1:
         decoded = reconstruct(code, scale, LEVELS)
         new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)

@@ -20,6 +20,7 @@ class Format:
 
     ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``. ``trellis``: the lowest plane and those before it
     in a row say which of twice as many levels an element may have, as in ``codecs._trellis``; ``levels`` are the upper half.
+    ``centred``: of what is left without the means of channels, as in ``codecs._centred``.
     """
 
     bits: int
@@ -28,6 +29,7 @@ class Format:
     half_scales: bool
     gain: float = 1.0
     trellis: bool = False
+    centred: bool = False
 
     @property
     def groups(self):
@@ -56,11 +58,13 @@ class Format:
         """Whether kernels serve a state in 8 bits, with a scale for ``size`` channels: one u covers whole groups of them."""
         return self.groups == 1 or self.group_channels(channels) % size == 0
 
-    def codes(self, order, feedback):
-        """Whether kernels serve residual order ``order``."""
-        # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
+    def codes(self, order, feedback, keyframe=False):
+        """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""
+        if self.centred or keyframe:
+            return self.centred and (keyframe or order == 0)
         if self.trellis:
             return order == 0 or feedback
+        # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
         return order < 2 or (feedback and not self.half_scales)
 
 
@@ -72,9 +76,15 @@ class PerToken:
     largest_scale: float
     floats: bool
 
-    def codes(self, order, feedback):
+    centred = False
+
+    def in_whole_groups(self, channels, size):
+        """As a Format's: a program holds a token's whole row."""
+        return True
+
+    def codes(self, order, feedback, keyframe=False):
         """As a Format's: what goes without a base."""
-        return order == 0
+        return keyframe or order == 0
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,9 @@ class LowRank:
         """As a Format's: a tile that is decoded is no whole row."""
         return False
 
-    def codes(self, order, feedback):
+    def codes(self, order, feedback, keyframe=False):
         """As a Format's: against a base that moves by what was decoded, or without one."""
-        return order == 0 or (order == 1 and feedback)
+        return not keyframe and (order == 0 or (order == 1 and feedback))
 
 
 @dataclass(frozen=True)
@@ -107,9 +117,9 @@ class Largest:
         """As a Format's: kernels take channels in stretches of 32."""
         return 32 % size == 0
 
-    def codes(self, order, feedback):
+    def codes(self, order, feedback, keyframe=False):
         """As a Format's: a prediction is fitted beside the scales, of which there are none."""
-        return order < 2
+        return not keyframe and order < 2
 
 
 @functools.cache
@@ -129,6 +139,9 @@ def of(name):
     if name == "ternary":
         # the lower level is 0
         return Format(0, (0.0, ternary.LEVEL), (ternary.THRESHOLD,), False, ternary.TREND_GAIN)
+    if name in ("centred4", "centred5"):
+        bits = int(name[7:])
+        return Format(bits, _lloyd_max.levels(bits), _lloyd_max.thresholds(bits), False, centred=True)
     if name in ("fp8", "int8"):
         codec = codecs.load(name)
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")

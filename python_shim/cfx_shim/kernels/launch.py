@@ -54,14 +54,31 @@ def shape_constants(form, channels, eight_bit, soft):
     }
 
 
-def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False):
+def means_constant(form, tokens, channels):
+    """``MEANS``, see ``means``: where a payload's means begin, for sections begin at multiples of 16."""
+    if not form.centred:
+        return 0
+    return 2 if (2 * tokens + channels + form.bits * tokens * ((channels + 7) // 8)) % 2 == 0 else 1
+
+
+def start_constants(form, tokens, channels, starts=0, continues=False):
+    """Of a send that needs no base: ``starts`` is the order of the state that it starts, 0 for none."""
+    return {"MEANS": means_constant(form, tokens, channels), "STARTS": starts, "CONTINUES": continues and starts == 2}
+
+
+_STARTS_NOTHING = {"MEANS": 0, "STARTS": 0, "CONTINUES": False}
+
+
+def encode_constants(
+    form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False, start=_STARTS_NOTHING
+):
     shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
     history = form.history_bytes(channels)
     known = shape_constants(form, channels, eight_bit, soft)
     if keeps:
         # a tile is one token
         known["ROWS"] = form.groups
-    return known | {
+    return known | start | {
         "SHIFT_FIRST": shifts[0],
         "SHIFT_LAST": shifts[-1],
         "ORDER": order,
@@ -75,11 +92,11 @@ def encode_constants(form, channels, order, feedback, eight_bit, soft, previous=
     }
 
 
-def decode_constants(form, channels, order, eight_bit, soft, dtype):
-    return shape_constants(form, channels, eight_bit, soft) | {"ORDER": order, "DTYPE": TYPES[dtype]}
+def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
+    return shape_constants(form, channels, eight_bit, soft) | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
 
 
-def statistics_constants(form, channels, order, strip, eight_bit, soft):
+def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0):
     return {
         "CHANNELS": channels,
         "STRIP": strip,
@@ -91,11 +108,15 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft):
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
+        "MEANS": means,
         "SOFT": soft,
     }
 
 
-def encode(form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=()):
+def encode(
+    form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=(),
+    keyframe=False, continues=False,
+):  # fmt: skip
     """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
 
     ``states``: one of ``state``'s layouts each, moved; empty for order 0. Block ``own`` of P is left out (``NOBODY``: none
@@ -103,7 +124,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     that no launch before this one has coded into these messages, and sets it to 0 before.
 
     ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: with "previous" there is one launch,
-    else two.
+    else two. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
@@ -111,11 +132,16 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
     soft = interpreted()
     flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
+    start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
+    if keyframe:
+        # what is coded has no base
+        order = 0
+    reads_groups = eight_bit and order > 0
     tensors = (*three(xs), *three(states or xs), message, *three(offsets))
     strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
         group = form.group_channels(channels)
-        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, eight_bit or order == 2, soft)
+        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, reads_groups or order == 2, soft)
         strips = triton.cdiv(group, strip) + triton.cdiv(max(0, channels - group), strip)
         statistics_kernel[(strips, blocks, len(xs))](
             *tensors,
@@ -125,11 +151,11 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
             *(_sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)),
             own,
             peers,
-            **statistics_constants(form, channels, order, strip, eight_bit, soft),
+            **statistics_constants(form, channels, order, strip, reads_groups, soft, start["MEANS"]),
             num_warps=4,
             **OPTIONS,
         )
-    constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps)
+    constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
@@ -146,20 +172,23 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, stat
         peers,
         int(first),
         **constants,
-        num_warps=_encode_warps(constants),
+        num_warps=encode_warps(constants),
         **OPTIONS,
     )
 
 
-def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
-    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``.
+def decode(
+    form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe=False, continues=False
+):
+    """Move ``states`` by what ``message`` [P, M] holds at ``offsets``, of tensors of ``dtype``, or start them from a ``keyframe``.
 
     ``outs`` [B, N, C] take what was received with order 0 and beside states in 8 bits; else they are empty, and the base
     is what was received.
     """
     blocks = message.shape[0] - (own < message.shape[0])
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
-    constants = decode_constants(form, channels, order, eight_bit, interpreted(), dtype)
+    start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
+    constants = decode_constants(form, channels, 0 if keyframe else order, eight_bit, interpreted(), dtype, start)
     sections = len(states or outs)
     decode_kernel[_row_grid(constants, tokens, blocks, sections)](
         *three(outs or states),
@@ -185,9 +214,12 @@ def state_steps(states, order, tokens, channels, dtype):
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
-def _encode_warps(constants):
+def encode_warps(constants, lanes=64 if torch.version.hip else 32):
+    """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
     rows, width = constants["ROWS"], constants["WIDTH"]
-    return tiles.token_warps(rows, width, 64 if torch.version.hip else 32) if constants["KEEPS"] else tiles.row_warps(rows, width)
+    if constants["KEEPS"]:
+        return tiles.token_warps(rows, width, lanes)
+    return (tiles.start_warps if constants["MEANS"] else tiles.row_warps)(rows, width)
 
 
 @functools.cache

@@ -11,34 +11,38 @@ from . import formats, launch, low_rank_launch, per_token_launch, topk_launch
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
     "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, int order,"
-    " bool feedback, bool first, str statistics, Tensor(c!)[] histories) -> ()"
+    " bool feedback, bool first, str statistics, Tensor(c!)[] histories, bool keyframe=False, bool continues=False) -> ()"
 )
 _library.define(
     "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int order,"
-    " int tokens, int channels, ScalarType dtype) -> ()"
+    " int tokens, int channels, ScalarType dtype, bool keyframe=False, bool continues=False) -> ()"
 )
 
 
-def _encode(xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories):
+def _encode(
+    xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories, keyframe=False, continues=False
+):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
-        return per_token_launch.encode(form, xs, message, offsets, own, first)
+        return per_token_launch.encode(form, xs, states, message, offsets, own, order, first, continues)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
     if isinstance(form, formats.Largest):
         return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
-    launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories)
+    launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories, keyframe, continues)
 
 
-def _decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype):
+def _decode(
+    outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False
+):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
-        return per_token_launch.decode(form, outs, message, offsets, own, tokens, channels)
+        return per_token_launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, continues)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
     if isinstance(form, formats.Largest):
         return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)
-    launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
+    launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe, continues)
 
 
 for _device in ("CPU", "CUDA"):

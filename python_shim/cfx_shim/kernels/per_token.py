@@ -1,7 +1,8 @@
-"""The launches of codecs with one scale a token and a byte an element: they need no state and no statistics, so that one
-launch encodes and one decodes, for all peers.
+"""The launches of codecs with one scale a token and a byte an element: they need no base and no statistics, so that one
+launch encodes and one decodes, for all peers. What they code may start a state.
 
-A program holds a few whole rows, so that what it codes is read once.
+A program holds a few whole rows, so that what it codes is read once. A row of its tile is a token's channels, or one of
+the two parts in which a state keeps them (``starts`` of ``per_token_launch``).
 """
 
 import triton
@@ -19,6 +20,7 @@ from .arithmetic import (
     widened,
 )
 from .placement import chosen, flag, rank_of, tile_of
+from .starts import start_state
 
 
 @triton.jit
@@ -26,6 +28,9 @@ def encode_kernel(
     x0,
     x1,
     x2,
+    state0,
+    state1,
+    state2,
     message,
     offset0,
     offset1,
@@ -34,6 +39,8 @@ def encode_kernel(
     x_block,
     x_token,
     message_stride,
+    state_block,
+    trend_at,
     flags,
     tokens,
     own,
@@ -42,29 +49,52 @@ def encode_kernel(
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CONTINUES: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     MOST: tl.constexpr,
     BOUND: tl.constexpr,
     FLOATS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: tiles of tokens, blocks, sections. ``counter``: one int64, 0 between launches."""
+    """Grid: tiles of tokens, blocks, sections. ``counter``: one int64, 0 between launches. ``STARTS`` and ``CONTINUES``: see
+    ``encode.encode_kernel``.
+    """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    x, _, offset = chosen(section, x0, x1, x2, x0, x1, x2, offset0, offset1, offset2)
+    x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
     payload = message + rank * message_stride + offset
-    row, known, _, channel, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, CHANNELS, 1)
-    x += rank * x_block + row.to(tl.int64)[:, None] * x_token + channel
+    row, known, part, channel, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    token = row // GROUPS
+    x += rank * x_block + token.to(tl.int64)[:, None] * x_token + channel
     value = widened(tl.load(x, mask=inside, other=0.0), SOFT)
     # of magnitudes, the bits rise with the value, NaN above all
-    largest = tl.max(tl.abs(value).to(tl.int32, bitcast=True), axis=1).to(tl.float32, bitcast=True)
+    largest = tl.max(tl.abs(value).to(tl.int32, bitcast=True), axis=1)
+    if GROUPS == 2:
+        both = tl.max(tl.reshape(largest, [ROWS // 2, 2]), axis=1)
+        largest = tl.reshape(tl.broadcast_to(both[:, None], [ROWS // 2, 2]), [ROWS])
+    largest = largest.to(tl.float32, bitcast=True)
     finite = largest < float("inf")
     bits = token_scale(tl.where(finite, largest, 0.0), MOST)
-    tl.store(payload.to(tl.pointer_type(tl.int16)) + row, bits.to(tl.int16), mask=known)
+    tl.store(payload.to(tl.pointer_type(tl.int16)) + token, bits.to(tl.int16), mask=known & (part == 0))
     scale = token_scale_value(bits, BOUND)[:, None]
     relative = over_scale(value, scale, x.dtype.element_ty.primitive_bitwidth == 16)
     code = float_byte(relative, MOST) if FLOATS else whole_byte(relative, MOST)
     tl.store(payload + 2 * tokens + place, code.to(tl.uint8), mask=inside)
+    if STARTS >= 1:
+        start_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, value_of(code & 0xFF, FLOATS) * scale,
+            x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
+        )  # fmt: skip
     report(tl.max((~finite).to(tl.int32), axis=0), counter, message, message_stride, flags, peers, first)
+
+
+@triton.jit
+def value_of(code, FLOATS: tl.constexpr):
+    """float32 of a byte in int32."""
+    return float_byte_value(code) if FLOATS else whole_byte_value(code)
 
 
 @triton.jit
@@ -89,29 +119,45 @@ def decode_kernel(
     out0,
     out1,
     out2,
+    state0,
+    state1,
+    state2,
     message,
     offset0,
     offset1,
     offset2,
     message_stride,
+    state_block,
+    trend_at,
     tokens,
     own,
+    DTYPE: tl.constexpr,
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+    STARTS: tl.constexpr,
+    CONTINUES: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     MOST: tl.constexpr,
     BOUND: tl.constexpr,
     FLOATS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid as for encode. ``out`` takes [B, N, C]."""
+    """Grid and constants as for encode; ``out`` and ``DTYPE`` as in ``decode.decode_kernel``."""
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    out, _, offset = chosen(section, out0, out1, out2, out0, out1, out2, offset0, offset1, offset2)
+    out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    row, known, _, _, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, CHANNELS, 1)
-    bits = tl.load(payload.to(tl.pointer_type(tl.int16)) + row, mask=known, other=0).to(tl.int32)
+    row, known, _, _, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    bits = tl.load(payload.to(tl.pointer_type(tl.int16)) + row // GROUPS, mask=known, other=0).to(tl.int32)
     code = tl.load(payload + 2 * tokens + place, mask=inside, other=0).to(tl.int32)
-    value = float_byte_value(code) if FLOATS else whole_byte_value(code)
-    decoded = value * token_scale_value(bits, BOUND)[:, None]
+    decoded = value_of(code, FLOATS) * token_scale_value(bits, BOUND)[:, None]
     out += block.to(tl.int64) * tokens * CHANNELS + place
-    tl.store(out, narrowed(decoded, out.dtype.element_ty, SOFT), mask=inside)
+    if STARTS >= 1:
+        decoded = start_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, decoded, DTYPE,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
+        )  # fmt: skip
+    if STARTS == 0 or EIGHT_BIT:
+        tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)

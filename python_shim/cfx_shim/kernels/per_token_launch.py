@@ -5,18 +5,29 @@ import functools
 import torch
 import triton
 
+from .. import state
+from ..codecs import _log_scales
 from . import tiles
-from .launch import OPTIONS, interpreted, three
+from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .per_token import decode_kernel, encode_kernel
 
 
-def constants(form, channels, soft):
-    """Compile-time constants of both kernels."""
-    rows, width = tiles.rows_and_width(channels, 1)
+def constants(form, channels, soft, starts=0, continues=False, eight_bit=False):
+    """Compile-time constants of both kernels. ``starts``: of what residual order the state is that they start, 0 for none."""
+    first = _log_scales.group_channels(channels)
+    # beside a native base, a trend's groups of channels begin anew with a second part, unless the first one is whole ones
+    in_parts = starts == 2 and not eight_bit and first < channels and first % state.GROUP > 0
+    group, groups = (first, 2) if in_parts else (channels, 1)
+    rows, width = tiles.rows_and_width(group, groups)
     return {
         "CHANNELS": channels,
         "ROWS": rows,
         "WIDTH": width,
+        "GROUP": group,
+        "GROUPS": groups,
+        "STARTS": starts,
+        "CONTINUES": continues and starts == 2,
+        "EIGHT_BIT": eight_bit,
         "MOST": form.most,
         "BOUND": form.largest_scale,
         "FLOATS": form.floats,
@@ -24,18 +35,21 @@ def constants(form, channels, soft):
     }
 
 
-def encode(form, xs, message, offsets, own, first):
-    """See ``launch.encode``: without states, in one launch."""
+def encode(form, xs, states, message, offsets, own, order, first, continues=False):
+    """See ``launch.encode``: in one launch, which starts ``states`` of residual order ``order`` where there are any."""
     peers, tokens, channels = xs[0].shape
-    known = constants(form, channels, interpreted())
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
+    known = constants(form, channels, interpreted(), order, continues, eight_bit)
     encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
         *three(xs),
+        *three(states or xs),
         message,
         *three(offsets),
         counter(message.device),
         xs[0].stride(0),
         xs[0].stride(1),
         message.stride(0),
+        *steps,
         message.shape[1] - 16,
         tokens,
         own,
@@ -47,16 +61,20 @@ def encode(form, xs, message, offsets, own, first):
     )
 
 
-def decode(form, outs, message, offsets, own, tokens, channels):
-    """See ``launch.decode``: ``outs`` take what was received."""
-    known = constants(form, channels, interpreted())
-    decode_kernel[_grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs))](
-        *three(outs),
+def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, continues=False):
+    """See ``launch.decode``, likewise."""
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
+    known = constants(form, channels, interpreted(), order, continues, eight_bit)
+    decode_kernel[_grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states))](
+        *three(outs or states),
+        *three(states or outs),
         message,
         *three(offsets),
         message.stride(0),
+        *steps,
         tokens,
         own,
+        DTYPE=TYPES[dtype],
         **known,
         num_warps=warps(known),
         **OPTIONS,
@@ -64,7 +82,7 @@ def decode(form, outs, message, offsets, own, tokens, channels):
 
 
 def warps(known):
-    return tiles.per_token_warps(known["ROWS"], known["WIDTH"])
+    return (tiles.start_warps if known["STARTS"] else tiles.per_token_warps)(known["ROWS"], known["WIDTH"])
 
 
 @functools.cache
@@ -74,4 +92,4 @@ def counter(device):
 
 
 def _grid(known, tokens, blocks, sections):
-    return (triton.cdiv(tokens, known["ROWS"]), blocks, sections)
+    return (triton.cdiv(tokens * known["GROUPS"], known["ROWS"]), blocks, sections)

@@ -1,5 +1,5 @@
 """The statistics launch: what a block's channels need before its rows can be coded, in one pass over its inputs or over a
-sample of their tokens.
+sample of their tokens. Means, where they are taken off first, are a pass before that one.
 
 One program reduces one strip of channels over all tokens, so nothing is left for a second stage and no atomics are
 needed. It writes channel scales and the predictor's beta where the message has them.
@@ -13,6 +13,7 @@ import triton.language as tl
 
 from . import eight_bit
 from .arithmetic import beta_code, beta_value, fold_lanes, half_scale, small_float, widened
+from .means import means_at, put_means
 from .placement import chosen, flag, rank_of
 
 
@@ -49,10 +50,11 @@ def statistics_kernel(
     V_BIAS: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
+    MEANS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: strips of a part's channels, one part after the other, blocks, sections. Of the tokens, ``taken`` that are
-    ``stride`` apart count. For ``state_block`` and ``trend_at`` see ``states.read_state``.
+    ``stride`` apart count. For ``state_block`` and ``trend_at`` see ``states.read_state``, for ``MEANS`` ``means``.
     """
     strip, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
@@ -78,6 +80,20 @@ def statistics_kernel(
         if not EIGHT_BIT:
             codes = (begin + trend_at).to(tl.pointer_type(tl.int8))
         scales = codes + tl.cast(tokens, tl.int64) * CHANNELS
+    count = tl.cast(taken, tl.float32)
+    behind = GROUPS * tokens + CHANNELS + tokens * CODE_BYTES
+    mean = tl.zeros([STRIP], tl.float32)
+    if MEANS > 0:
+        sums = tl.zeros([64, STRIP], tl.float32)
+        for first in range(0, taken, 64):
+            lane = first + tl.arange(0, 64)
+            token = (lane * stride).to(tl.int64)[:, None]
+            inside = (lane < taken)[:, None] & known[None, :]
+            sums += widened(tl.load(x + token * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
+        put_means(payload + behind, channel, known, tl.div_rn(fold_lanes(sums, STRIP), count), MEANS)
+        # a mean that stayed in registers would have every thread fold all lanes for itself
+        tl.debug_barrier()
+        mean = means_at(payload + behind, channel, known, MEANS)
     own_sum = tl.zeros([64, STRIP], tl.float32)
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
@@ -89,6 +105,9 @@ def statistics_kernel(
         value = widened(tl.load(x + token.to(tl.int64) * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
         place = token.to(tl.int64) * CHANNELS + channel[None, :]
         last = value
+        if MEANS > 0:
+            # where there is nothing, nothing is taken off
+            value = tl.where(inside, value - mean[None, :], 0.0)
         if EIGHT_BIT or ORDER == 2:
             column = token.to(tl.int64) * of_token + group[None, :]
             kept = exists & group_known[None, :]
@@ -108,7 +127,6 @@ def statistics_kernel(
             mixed_sum += value * last
             trend_sum += last * last
     own_total = fold_lanes(own_sum, STRIP)
-    count = tl.cast(taken, tl.float32)
     if HALF_SCALES:
         v = half_scale(tl.div_rn(own_total, count))
         tl.store((payload + 2 * tokens).to(tl.pointer_type(tl.float16)) + channel, v, mask=known)
@@ -116,7 +134,6 @@ def statistics_kernel(
         if ORDER == 2:
             mixed_total, trend_total = fold_lanes(mixed_sum, STRIP), fold_lanes(trend_sum, STRIP)
             code = beta_code(mixed_total, trend_total)
-            behind = GROUPS * tokens + CHANNELS + tokens * CODE_BYTES
             tl.store(payload + behind + channel, code.to(tl.uint8), mask=known)
             beta = beta_value(code)
             own_total = own_total - (mixed_total * 2.0 - trend_total * beta) * beta

@@ -33,6 +33,11 @@ def per_token_warps(rows, width):
     return max(1, min(16, rows * width // (_LOAD * 32 * 4)))
 
 
+def start_warps(rows, width):
+    """Two loads a thread, four in the widest rows, where what is coded also starts a state."""
+    return max(1, min(16, rows * width // (_LOAD * 32 * 2)))
+
+
 def token_warps(rows, width, lanes):
     """One load a thread, of which a warp has ``lanes``, where a tile is a token: what is done beside takes registers."""
     return max(1, min(512 // lanes, rows * width // (_LOAD * lanes)))

@@ -2,7 +2,7 @@
 
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
-few bytes of channel scales and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
+few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
 bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch
 reads, the statistics launch has just read.
 """
@@ -35,8 +35,13 @@ def launches(form):
     return _LONE_LAUNCHES if isinstance(form, (PerToken, Largest)) else LAUNCHES
 
 
-def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False) -> int:
-    """Of a launch at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``."""
+def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False) -> int:
+    """Of a launch at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``.
+
+    ``centred``: as a Format's, which takes two passes for its statistics.
+    """
+    if launch == "statistics" and centred:
+        return 2 * item_bytes
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
     if launch == "statistics":
@@ -49,3 +54,18 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received
+
+
+def keyframe_bytes_an_element(
+    launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False, continues: bool = True
+) -> int:
+    """The same of a keyframe that starts a state of residual ``order``. Where the base ``continues``, a trend is taken from
+    the old one."""
+    if order == 0 or launch == "statistics":
+        return bytes_an_element(launch, 0, item_bytes, centred=centred)
+    started = order if eight_bit else item_bytes + order - 1
+    # in 8 bits base and trend share a word
+    old = (2 if eight_bit else item_bytes) if continues and order == 2 else 0
+    if launch == "encode":
+        return item_bytes + started + old
+    return started + old + (item_bytes if eight_bit else 0)

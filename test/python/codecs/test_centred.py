@@ -44,3 +44,18 @@ def test_a_constant_block_comes_back_as_float16_has_it(bits):
     x = torch.full((1, 9, 5), 0.1)
     decoded = conformance.round_trip(codecs.load(f"centred{bits}"), x)
     torch.testing.assert_close(decoded, x, rtol=2**-10, atol=0)
+
+
+@both
+def test_a_mean_has_the_same_bytes_wherever_it_is_taken(bits):
+    """Not so without a rule: the sum of zeros has a sign, and a NaN has bits of its own on every device."""
+    codec = codecs.load(f"centred{bits}")
+    zeros = torch.zeros(1, 64, 3)
+    assert torch.equal(conformance.encoded(codec, -zeros)[0][0, -6:], torch.zeros(6, dtype=torch.uint8))
+    x = zeros.clone()
+    x[0, 5, 1] = float("nan")
+    x[0, 6, 2] = float("-inf")
+    payload, non_finite = conformance.encoded(codec, x)
+    assert non_finite
+    # -65504 for what is beyond it
+    assert payload[0, -6:].tolist() == [0, 0, 0, 0, 0xFF, 0xFB]
