@@ -164,7 +164,7 @@ def _traffic(codec, order, item_bytes):
             ),
             "launches": len(launches),
         }
-        for end, launches in traffic.launches(form).items()
+        for end, launches in traffic.launches(form, order).items()
     }
 
 

@@ -420,6 +420,21 @@ def centred():
         yield f"{codec}, zeros of both signs", Case(codec, 0, tokens=64, change=lambda x: x.zero_().neg_())
 
 
+def trellis():
+    for codec, order in (("tcq1", 2), ("tcq2", 2), ("tcq3", 2), ("tcq2", 0), ("tcq1", 1)):
+        yield f"{codec}, order {order}", Case(codec, order, "bfloat16", tokens=7, channels=42)
+    for channels in (1, 8, 300, 520):
+        yield f"tcq2, {channels} channels", Case("tcq2", 2, "bfloat16", tokens=2, channels=channels, own=None)
+    for what, change in VALUES.items():
+        yield f"tcq2, {what}", Case("tcq2", 2, change=change)
+        yield f"tcq3, order 0, {what}", Case("tcq3", 0, change=change)
+    for order in (1, 2):
+        yield f"tcq2, order {order}, 8-bit state", Case("tcq2", order, "float16", channels=128, base_dtype="int8")
+    yield "tcq1, q, k, v of three ranks", Case("tcq1", 2, "bfloat16", 3, 1, sections=3)
+    yield "tcq3, any bytes", Garbage("tcq3", 2, "bfloat16", tokens=9, channels=300)
+    yield "tcq2, a sample of the tokens", Case("tcq2", 2, "bfloat16", tokens=300, channels=10, statistics="sampled")
+
+
 def per_token():
     for codec in ("fp8", "int8"):
         for dtype in DTYPES:
@@ -463,6 +478,9 @@ def steps():
         for tokens, channels in ((66, 9), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
             name = f"{codec}, order {order}, the step before, {tokens} tokens, {channels} channels"
             yield name, Steps(codec, order, "bfloat16", tokens=tokens, channels=channels, statistics="previous")
+    for codec, order in (("tcq1", 1), ("tcq2", 2), ("tcq3", 2)):
+        name = f"{codec}, order {order}, the step before"
+        yield name, Steps(codec, order, "bfloat16", tokens=5, channels=24, statistics="previous")
     yield "int2, the step before, q, k, v of three ranks", Steps("int2", 1, "float16", 3, 1, tokens=9, sections=3, statistics="previous")
     yield "lm2, the step before, own block of two", Steps("lm2", 2, "bfloat16", 1, None, tokens=10, sections=2, statistics="previous")
     for order in (1, 2):

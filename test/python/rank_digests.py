@@ -26,6 +26,7 @@ from cfx_shim.plan import Treatment  # noqa: E402
 # steps, treatment of q and k, treatment of v
 EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
 OTHER_CODES = 4, Treatment("ternary", 2, True), Treatment("topk", 1, True)
+TRELLIS = 3, Treatment("tcq2", 2, True), Treatment("tcq1", 1, True)
 STATELESS = 3, Treatment("fp8", 0, True), Treatment("int8", 0, True)
 KEYFRAMES = (
     4,
@@ -33,7 +34,7 @@ KEYFRAMES = (
     Treatment("binary", 1, True, "int8", statistics="sampled"),
 )
 OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
-CASES = {"exact": EXACT, "others": OTHERS, "none": STATELESS, "other codes": OTHER_CODES, "keyframes": KEYFRAMES}
+CASES = {"exact": EXACT, "others": OTHERS, "none": STATELESS, "other codes": OTHER_CODES, "keyframes": KEYFRAMES, "trellis": TRELLIS}
 
 
 def digest(tensor):
@@ -60,7 +61,7 @@ def counted_launches():
     launchers = {"": launch, "per token: ": per_token_launch, "topk: ": topk_launch}
     counted = {}
     for prefix, launcher in launchers.items():
-        for name in ("statistics_kernel", "encode_kernel", "decode_kernel"):
+        for name in ("statistics_kernel", "encode_kernel", "path_kernel", "decode_kernel"):
             if hasattr(launcher, name):
                 kernel = counted[prefix + name.removesuffix("_kernel")] = Counted(getattr(launcher, name))
                 setattr(launcher, name, kernel)

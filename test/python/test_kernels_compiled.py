@@ -24,6 +24,7 @@ from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles
 from cfx_shim.kernels.decode import decode_kernel  # noqa: E402
 from cfx_shim.kernels.encode import encode_kernel  # noqa: E402
 from cfx_shim.kernels.statistics import statistics_kernel  # noqa: E402
+from cfx_shim.kernels.trellis import path_kernel  # noqa: E402
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -45,6 +46,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
             return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
         return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
     start = launch.start_constants(form, 16, channels, starts, continues)
+    if kind == "paths":
+        return path_kernel, launch.path_constants(form, channels)
     if kind == "statistics":
         return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False, start["MEANS"])
     if kind in ("one launch", "first"):
@@ -56,6 +59,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
 
 
 def warps(kind, known, target="sm_90"):
+    if kind == "paths":
+        return known["LANES"] // 32
     if "FLOATS" in known:
         return per_token_launch.warps(known)
     if kind == "statistics":
@@ -75,8 +80,11 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), s
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter)\d?", name)
-        of = {"message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "state": state, "x": "*bf16", "out": "*bf16"}
+        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter|residual|decided)\d?", name)
+        of = {
+            "message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "residual": "*fp32", "decided": "*i16",
+            "state": state, "x": "*bf16", "out": "*bf16",
+        }  # fmt: skip
         types[name] = of[tensor[1]] if tensor else "i32"
         if name not in ("own", "peers", "taken", "stride", "leaves", "first", *ragged):
             attributes[(index,)] = [["tt.divisibility", 16]]
@@ -107,9 +115,9 @@ def resources(kernel, tmp_path):
 def widths(kernel, amd="load|store", nvidia="ld|st"):
     """Bytes of every access to global memory in the emitted code."""
     if "amdgcn" in kernel.asm:
-        form = rf"\b(?:global|buffer)_(?:{amd})_(dwordx\d|dword|ushort|short|ubyte|sbyte|byte)"
+        form = rf"\b(?:global|buffer)_(?:{amd})_(dwordx\d|dword|[su]?short|[su]?byte)"
         found = re.findall(form, kernel.asm["amdgcn"])
-        size = {"dword": 4, "ushort": 2, "short": 2, "ubyte": 1, "sbyte": 1, "byte": 1}
+        size = {"dword": 4, "byte": 1, "ubyte": 1, "sbyte": 1, "short": 2, "ushort": 2, "sshort": 2}
         return [size.get(name) or 4 * int(name[-1]) for name in found]
     found = re.findall(rf"\b(?:{nvidia})\.global(?:\.\w+)*?(?:\.v(\d))?\.b(\d+)", kernel.asm["ptx"])
     return [int(count or 1) * int(bits) // 8 for count, bits in found]
@@ -387,6 +395,40 @@ def test_the_largest_of_every_group_takes_no_more_than_there_is_of_any_width(cha
         found = wide(kernel) + (kept_in_bytes(kernel) - (2 * 8 if kind == "encode" else 0) if eight_bit else 0)
         elements = known["ROWS"] * known["WIDTH"]
         assert found * threads / elements == traffic.bytes_an_element(kind, 1, item_bytes=2, eight_bit=eight_bit)
+
+
+@pytest.mark.parametrize("codec", ["tcq1", "tcq2", "tcq3"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_paths_are_found_in_registers(target, codec, tmp_path):
+    """A thread finds one: nothing of it is shared or spilled. It reads 4 bytes of the residual and writes and reads 2."""
+    kernel, _ = compiled("paths", codec, 3072, 2, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 64 and kernel.metadata.shared == 0
+    assert contractions(kernel, tmp_path) == 0
+    loads = [width for width in widths(kernel, "load", "ld") if width > 1]
+    assert set(loads) == {2, 4} and set(stores(kernel)) == {1, 2}
+    assert traffic.bytes_an_element("paths", 2, item_bytes=2) == 4 + 2 + 2
+
+
+@pytest.mark.parametrize("kind", ["encode", "decode"])
+@pytest.mark.parametrize("codec", ["tcq1", "tcq2", "tcq3"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_rows_on_a_trellis_are_coded_without_spills_or_contraction(target, codec, kind, tmp_path):
+    kernel, known = compiled(kind, codec, 4096, 2, target)
+    registers, spilled = resources(kernel, tmp_path)
+    assert spilled == 0 and registers <= 128 and contractions(kernel, tmp_path) == 0
+    threads = warps(kind, known, target) * kernel.metadata.warp_size
+    elements = known["ROWS"] * known["WIDTH"]
+    # of the trend nothing is written where the residual is
+    trend = kept_in_bytes(kernel) if kind == "decode" else elements / threads
+    moved = traffic.bytes_an_element("scales" if kind == "encode" else "decode", 2, item_bytes=2)
+    assert (wide(kernel) + trend) * threads / elements == moved
+
+
+def test_a_path_goes_through_four_launches_without_a_base_through_three():
+    form = formats.of("tcq2")
+    assert traffic.launches(form, 2)["encode"] == ("statistics", "scales", "paths", "decode")
+    assert traffic.launches(form, 0)["encode"] == ("statistics", "scales", "paths")
 
 
 def test_a_contraction_would_be_seen(tmp_path):

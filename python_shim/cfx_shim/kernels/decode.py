@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from . import bit_planes, digits
+from . import bit_planes, digits, trellis
 from .arithmetic import beta_value, narrowed, small_float_value
 from .means import means_at
 from .placement import chosen, rank_of, tile_of
@@ -41,6 +41,7 @@ def decode_kernel(
     CODE_BYTES: tl.constexpr,
     WHOLES: tl.constexpr,
     LAST: tl.constexpr,
+    TRELLIS: tl.constexpr,
     LEVELS: tl.constexpr,
     GAIN: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
@@ -77,6 +78,8 @@ def decode_kernel(
             if bit % 4 == 0:
                 words = tl.zeros([ROWS, WIDTH // 8], tl.int32)
             words |= tl.load(rest + bit * plane, mask=kept, other=0).to(tl.int32) << (8 * (bit % 4))
+            if TRELLIS and bit == BITS - 1:
+                words = trellis.signs_and_indices(words, trellis.bytes_before(rest, byte, kept, CHANNELS), BITS)
             if bit % 4 == 3 or bit == BITS - 1:
                 code |= bit_planes.unpack(words, ROWS, WIDTH) << (bit // 4 * 4)
     decoded = reconstruct(code, u[:, None] * v, LEVELS)

@@ -41,6 +41,7 @@ def encode_kernel(
     history1,
     history2,
     workspace,
+    residual,
     x_block,
     x_token,
     message_stride,
@@ -68,6 +69,7 @@ def encode_kernel(
     CODE_BYTES: tl.constexpr,
     WHOLES: tl.constexpr,
     LAST: tl.constexpr,
+    TRELLIS: tl.constexpr,
     LEVELS: tl.constexpr,
     THRESHOLDS: tl.constexpr,
     GAIN: tl.constexpr,
@@ -88,7 +90,8 @@ def encode_kernel(
 
     ``PREVIOUS``: this launch is the first and the only one, channel scales and beta are the history's. ``KEEPS``: a tile is
     one token, and the sample's make the next history. ``MEANS``: see ``means``. ``STARTS``: of what residual order the state
-    is that what is coded starts, or 0; with it ``ORDER`` is 0 and ``CONTINUES`` as in ``starts``.
+    is that what is coded starts, or 0; with it ``ORDER`` is 0 and ``CONTINUES`` as in ``starts``. ``TRELLIS``: this launch writes
+    the scales and leaves what they are for in ``residual``, [B, N, C] float32 of all sections.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
@@ -168,36 +171,40 @@ def encode_kernel(
         stored = small_float(u, U_BIAS)
         tl.store(payload + row, stored.to(tl.uint8), mask=known)
         u = small_float_value(stored, U_BIAS)
-    scale = u[:, None] * v
-    code = tl.zeros([ROWS, WIDTH], tl.int32)
-    for index in tl.static_range(len(THRESHOLDS)):
-        code += (magnitude >= scale * THRESHOLDS[index]).to(tl.int32)
-    code = (code << 1) | (delta >= 0).to(tl.int32)
-    if BITS == 0:
-        code = tl.maximum(code, 1)
-        digits.put(
-            payload + scales, code, tile, tokens, inside, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST
-        )  # fmt: skip
+    if TRELLIS:
+        # the launch after this one codes it
+        tl.store(residual + (section * tl.num_programs(1) + block).to(tl.int64) * tokens * CHANNELS + place, delta, mask=inside)
     else:
-        rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
-        for bit in tl.static_range(BITS):
-            if bit % 4 == 0:
-                part = code
-                if BITS > 4:
-                    part = (code >> bit) & 15
-                words = bit_planes.pack(tl.where(inside, part, 0), ROWS, WIDTH)
-            tl.store(rest + bit * plane, ((words >> (8 * (bit % 4))) & 0xFF).to(tl.uint8), mask=kept)
-    if STARTS >= 1:
-        start_state(
-            state, block, state_block, trend_at, tile, tokens, place, inside, reconstruct(code, scale, LEVELS) + mean,
-            x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
-        )  # fmt: skip
-    if ORDER >= 1:
-        decoded = reconstruct(code, scale, LEVELS)
-        new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
-        if not FEEDBACK:
-            new = widened(value, SOFT)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        scale = u[:, None] * v
+        code = tl.zeros([ROWS, WIDTH], tl.int32)
+        for index in tl.static_range(len(THRESHOLDS)):
+            code += (magnitude >= scale * THRESHOLDS[index]).to(tl.int32)
+        code = (code << 1) | (delta >= 0).to(tl.int32)
+        if BITS == 0:
+            code = tl.maximum(code, 1)
+            digits.put(
+                payload + scales, code, tile, tokens, inside, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST
+            )  # fmt: skip
+        else:
+            rest, plane = payload + scales + byte, tokens * ((CHANNELS + 7) // 8)
+            for bit in tl.static_range(BITS):
+                if bit % 4 == 0:
+                    part = code
+                    if BITS > 4:
+                        part = (code >> bit) & 15
+                    words = bit_planes.pack(tl.where(inside, part, 0), ROWS, WIDTH)
+                tl.store(rest + bit * plane, ((words >> (8 * (bit % 4))) & 0xFF).to(tl.uint8), mask=kept)
+        if STARTS >= 1:
+            start_state(
+                state, block, state_block, trend_at, tile, tokens, place, inside, reconstruct(code, scale, LEVELS) + mean,
+                x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT,
+            )  # fmt: skip
+        if ORDER >= 1:
+            decoded = reconstruct(code, scale, LEVELS)
+            new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
+            if not FEEDBACK:
+                new = widened(value, SOFT)
+            write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
     if KEEPS:
         if not PREVIOUS:
             # nobody reads the history in this launch

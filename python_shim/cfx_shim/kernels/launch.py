@@ -11,13 +11,16 @@ import triton
 import triton.language as tl
 
 from .. import state
-from ..codecs import _log_scales, _sample, ternary
+from ..codecs import _log_scales, _sample, _trellis, ternary
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
 from .formats import MOST_SECTIONS
 from .statistics import statistics_kernel
+from .trellis import path_kernel
 
+# paths of a trellis that a program finds, one a thread
+_PATHS = 128
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
@@ -45,6 +48,7 @@ def shape_constants(form, channels, eight_bit, soft):
         "CODE_BYTES": form.code_bytes(channels),
         "WHOLES": wholes,
         "LAST": last,
+        "TRELLIS": form.trellis,
         "LEVELS": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
@@ -157,11 +161,15 @@ def encode(
         )
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
+    residual = message
+    if form.trellis:
+        residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *tensors,
         *three(histories or [message]),
         workspace,
+        residual,
         *strides,
         flags,
         tokens,
@@ -175,6 +183,43 @@ def encode(
         num_warps=encode_warps(constants),
         **OPTIONS,
     )
+    if form.trellis:
+        find_paths(form, residual, len(xs), message, offsets, own)
+        if order > 0:
+            outs = [] if not eight_bit else [torch.empty_like(xs[0][:blocks]) for _ in xs]
+            decode(form, outs, states, message, offsets, own, order, tokens, channels, xs[0].dtype)
+
+
+def find_paths(form, residual, sections, message, offsets, own):
+    """Of codecs on a trellis: the bit planes of ``residual`` [B, N, C] float32, of all sections, beside the scales in ``message``."""
+    count, tokens, channels = residual.shape
+    longest = min(_trellis.PATH, -(-channels // 8) * 8)
+    tiles_of_paths = triton.cdiv(tokens * triton.cdiv(channels, _trellis.PATH), _PATHS)
+    decided = torch.empty(count * longest * tiles_of_paths * _PATHS, dtype=torch.int16, device=message.device)
+    path_kernel[(tiles_of_paths, count // sections, sections)](
+        residual,
+        decided,
+        message,
+        *three(offsets),
+        message.stride(0),
+        tokens,
+        own,
+        **path_constants(form, channels),
+        num_warps=_PATHS // 32,
+        **OPTIONS,
+    )
+
+
+def path_constants(form, channels):
+    return {
+        "CHANNELS": channels,
+        "GROUP": form.group_channels(channels),
+        "LANES": _PATHS,
+        "BITS": form.bits,
+        "LEVELS": _trellis.levels(form.bits),
+        "U_BIAS": _log_scales.U_BIAS,
+        "V_BIAS": _log_scales.V_BIAS,
+    }
 
 
 def decode(

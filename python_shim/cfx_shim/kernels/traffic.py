@@ -14,7 +14,8 @@ from .formats import Largest, LowRank, PerToken
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 # of those that need no statistics
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
-# a sender's last one moves its base
+# a sender's last one moves its base, with order 1 and 2
+_TRELLIS_LAUNCHES = {"encode": ("statistics", "scales", "paths", "decode"), "decode": ("decode",)}
 _FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
 _LOW_RANK_LAUNCHES = {
     "encode": (
@@ -28,11 +29,17 @@ _LOW_RANK_LAUNCHES = {
 }
 
 
-def launches(form):
-    """Those of "encode" and of "decode" for a codec's format; of low rank's with order 1."""
+def launches(form, order=1):
+    """Those of "encode" and of "decode" for a codec's format at residual order 0, 1 or 2."""
     if isinstance(form, LowRank):
-        return _LOW_RANK_LAUNCHES
-    return _LONE_LAUNCHES if isinstance(form, (PerToken, Largest)) else LAUNCHES
+        known = _LOW_RANK_LAUNCHES
+    elif isinstance(form, (PerToken, Largest)):
+        return _LONE_LAUNCHES
+    elif form.trellis:
+        known = _TRELLIS_LAUNCHES
+    else:
+        return LAUNCHES
+    return known if order > 0 else known | {"encode": known["encode"][:-1]}
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False) -> int:
@@ -48,9 +55,15 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
         return item_bytes + state
     if launch == "encode":
         return item_bytes + 2 * state
+    if launch in ("scales", "residual"):
+        # the residual goes to the next launch in float32
+        return item_bytes + state + 4
+    if launch == "paths":
+        # what was decided in 16 bits, written and read
+        return 4 + 2 + 2
     if launch != "decode":
-        # low rank's residual in float32, then in float16, of which products are taken; factors are small beside it
-        return {"residual": item_bytes + state + 4, "scale": 4 + 2, "product": 2}.get(launch, 0)
+        # low rank's residual in float16, of which products are taken; factors are small beside it
+        return {"scale": 4 + 2, "product": 2}.get(launch, 0)
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received
