@@ -1,5 +1,5 @@
 /** Pure: what is measured of which codec, as the Python side gets it (python_shim/cfx_bench/codecs_main.py). */
-import { CODECS, type CodecName, predictorBytes } from './codec.js';
+import { CODECS, type CodecFacts, type CodecName, predictorBytes } from './codec.js';
 import { CfxError } from './errors.js';
 import { list } from './nearest.js';
 import { compilePlan, type Plan } from './plan.js';
@@ -59,13 +59,15 @@ const RULES = Object.values(PRESETS).flatMap(({ rules }) => rules);
 /** What has a payload that is not the tensor itself. */
 const LOSSY = (Object.keys(CODECS) as CodecName[]).filter((name) => !CODECS[name].exact && name !== 'skip');
 
-/** The residual order at which presets use a codec; keyframes have none, and what no preset uses has the default. */
+/** The residual order at which presets use a codec, or else 2 for ours with scales a channel; keyframes have none. */
 export function orderOf(codec: CodecName): Order {
   const rule = RULES.find((each) => each.codec === codec);
   if (rule) return rule.residualOrder ?? 1;
   // int4 is for keyframes too, in policies
   const keyframe = codec === 'int4' || RULES.some(({ keyframeCodec }) => keyframeCodec === codec);
-  return keyframe ? 0 : 1;
+  if (keyframe) return 0;
+  const { channelScales }: CodecFacts = CODECS[codec];
+  return channelScales === 1 ? 2 : 1;
 }
 
 /** Ours beside the paper's at no more bytes; the paper's own beside its formulas. */
@@ -75,6 +77,8 @@ const PAPER_CLASS: { [C in CodecName]?: CodecName } = {
   topk: 'topk',
   lm1: 'binary',
   lm2: 'int2',
+  tcq1: 'binary',
+  tcq2: 'int2',
   lowrank_r8: 'lowrank_r8',
   lowrank_r16: 'lowrank_r16',
   lowrank_r32: 'lowrank_r32',

@@ -73,7 +73,7 @@ export interface Policy {
   baseDtype?: BaseDtype;
   /**
    * What channel scales and the predictor's coefficients are taken from, where no rule says so and with binary, int2,
-   * lm1 to lm4, a base and feedback: "exact", all tokens (default); "sampled", 128 tokens; "previous", those of the step
+   * lm1 to lm4, tcq1 to tcq3, ternary, a base and feedback: "exact", all tokens (default); "sampled", 128 tokens; "previous", those of the step
    * before, so that a GPU encodes in one launch that reads its inputs once.
    */
   statistics?: Statistics;
@@ -100,7 +100,8 @@ function mistakesIn(policy: unknown): Mistake[] {
     const { statistics } = (rule ?? {}) as Partial<Rule>;
     const chosen = statistics === 'sampled' || statistics === 'previous';
     if (chosen && isCodec(codec) && !choosesStatistics(codec, residualOrder ?? 1, feedback ?? true)) {
-      return at('statistics', show(statistics), '"exact", for only binary, int2 and lm1 to lm4 with a base and feedback choose');
+      const who = 'binary, int2, lm1 to lm4, tcq1 to tcq3 and ternary';
+      return at('statistics', show(statistics), `"exact", for only ${who} with a base and feedback choose`);
     }
     if (codec === 'skip' && residualOrder === 0) return at('residualOrder', '0', '1 or 2, for skip leaves the base as it is');
     if (feedback !== false || residualOrder === 0) return [];

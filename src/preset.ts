@@ -24,7 +24,7 @@ export interface Preset {
 }
 
 /**
- * Ours: Lloyd-Max levels, a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no
+ * Ours: levels on a trellis, a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no
  * trend is known yet, so what short keyframes save over 16 bits pays for one more bit in some of the first steps.
  */
 function ours(
@@ -34,8 +34,8 @@ function ours(
   where: Pick<Rule, 'roles' | 'steps'> = {},
 ): Rule[] {
   const rule = { ...where, residualOrder: 2, keyframeCodec } as const;
-  const more = ({ 1: 'lm2', 2: 'lm3', 3: 'lm4' } as const)[bits];
-  return [...moreIn.map((steps) => ({ ...rule, steps, codec: more })), { ...rule, codec: `lm${bits}` }];
+  const more = ({ 1: 'tcq2', 2: 'tcq3', 3: 'lm4' } as const)[bits];
+  return [...moreIn.map((steps) => ({ ...rule, steps, codec: more })), { ...rule, codec: `tcq${bits}` }];
 }
 
 export const PRESETS: { readonly [N in PresetName]: Preset } = {

@@ -26,11 +26,22 @@ async function cfx(argv: string[], env: { [name: string]: string | undefined } =
 describe('what is asked for', () => {
   test('is what presets use, at their residual orders, and the top-k of the paper', () => {
     expect(DEFAULT_CODECS).toEqual(
-      'binary int2 lowrank_r32 lowrank_int4_r32 lowrank_fit_b15 lowrank_fit_b31 topk lm1 lm2 lm3 lm4 centred4 centred5 fp8 int8'.split(
+      'binary int2 lowrank_r32 lowrank_int4_r32 lowrank_fit_b15 lowrank_fit_b31 topk lm4 tcq1 tcq2 tcq3 centred4 centred5 fp8 int8'.split(
         ' ',
       ),
     );
-    const orders = { binary: 1, lowrank_fit_b31: 1, topk: 1, lm3: 2, centred5: 0, int4: 0, fp8: 0, lowrank_r8: 1 } as const;
+    const orders = {
+      binary: 1,
+      lowrank_fit_b31: 1,
+      topk: 1,
+      lm3: 2,
+      tcq3: 2,
+      ternary: 2,
+      centred5: 0,
+      int4: 0,
+      fp8: 0,
+      lowrank_r8: 1,
+    } as const;
     for (const [codec, order] of Object.entries(orders)) expect([codec, orderOf(codec as CodecName)]).toEqual([codec, order]);
   });
 

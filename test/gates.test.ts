@@ -21,7 +21,9 @@ interface Gates {
 }
 
 const gates = JSON.parse(readFileSync(join(FOLDER, 'baseline.json'), 'utf8')) as Gates;
-const traces = readdirSync(FOLDER, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+const traces = readdirSync(FOLDER, { withFileTypes: true }).flatMap((entry) =>
+  entry.isDirectory() && entry.name !== '__pycache__' ? [entry.name] : [],
+);
 const found = new Map<string, TraceEvaluation>();
 
 beforeAll(async () => {

@@ -97,7 +97,8 @@ test('Bases in 8 bits need feedback, whoever asked for them', () => {
 
 test('Only codecs with channel scales, a base and feedback can do with other statistics than exact ones', () => {
   const found = (rule: string) => mistakes(() => load(`rules: [{${rule}}]`))[0];
-  const expected = 'expected "exact", for only binary, int2 and lm1 to lm4 with a base and feedback choose';
+  const expected =
+    'expected "exact", for only binary, int2, lm1 to lm4, tcq1 to tcq3 and ternary with a base and feedback choose';
   for (const rule of [
     'codec: int8',
     'codec: lowrank_r32',
@@ -106,7 +107,7 @@ test('Only codecs with channel scales, a base and feedback can do with other sta
     'codec: stale',
   ])
     expect(found(`${rule}, statistics: previous`)).toBe(`dir/mine.yaml:1: rules[0].statistics: found "previous"; ${expected}`);
-  for (const codec of ['binary', 'int2', 'lm1', 'lm2', 'lm3', 'lm4'])
+  for (const codec of ['binary', 'int2', 'lm1', 'lm2', 'lm3', 'lm4', 'tcq1', 'tcq2', 'tcq3', 'ternary'])
     expect(load(`rules: [{codec: ${codec}, statistics: sampled}]`).rules).toHaveLength(1);
   expect(found('codec: lm2, statistics: last')).toBe(
     'dir/mine.yaml:1: rules[0].statistics: found "last"; expected one of "exact", "previous", "sampled"',

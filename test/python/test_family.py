@@ -70,7 +70,7 @@ def test_both_ends_hold_the_same_bits_over_fifty_steps_of_any_shape_whatever_cod
 
 
 # √(1 − α) of the codec alone, on an endless Gaussian block
-CONTRACTION = {"lm1": 0.6028, "ternary": 0.4361, "lm2": 0.3428, "lm3": 0.1859}
+CONTRACTION = {"lm1": 0.6028, "tcq1": 0.553, "ternary": 0.4361, "lm2": 0.3428, "tcq2": 0.2936, "lm3": 0.1859}
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.8])
@@ -94,7 +94,7 @@ def test_the_error_keeps_the_bound_of_ef21(codec, memory):
         assert max(errors) <= (rho / (1 - rho) * max(changes) + errors[0]) * 1.01
 
 
-@pytest.mark.parametrize("codec", ["lm1", "ternary", "lm2", "lm3", "lm4"])
+@pytest.mark.parametrize("codec", ["lm1", "ternary", "lm2", "lm3", "lm4", "tcq1", "tcq2", "tcq3"])
 def test_a_tensor_that_equals_its_base_changes_nothing_and_ends_the_trend(codec):
     site = Site("identity")
     for x in walk((2, 30, 24), 5, 0.2, 0.9, 3):

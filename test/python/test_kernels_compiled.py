@@ -65,7 +65,7 @@ def warps(kind, known, target="sm_90"):
         return per_token_launch.warps(known)
     if kind == "statistics":
         return 4
-    if kind == "decode":
+    if kind == "decode" or "KEEPS" not in known:
         return tiles.row_warps(known["ROWS"], known["WIDTH"])
     return launch.encode_warps(known, TARGETS[target].warp_size)
 

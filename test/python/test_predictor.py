@@ -59,7 +59,7 @@ def test_the_sums_of_the_fit_give_the_energy_of_what_it_misses():
 
 
 def test_the_trend_takes_over_a_part_of_what_few_levels_say_and_all_of_what_more_say():
-    for codec, gain in (("lm1", 0.6875), ("ternary", 0.875), ("lm2", 1.0), ("lm3", 1.0), ("int2", 1.0)):
+    for codec, gain in (("lm1", 0.6875), ("tcq1", 0.6875), ("ternary", 0.875), ("lm2", 1.0), ("lm3", 1.0), ("int2", 1.0)):
         # beta ends at 127/64: with a trend of 0.25, half of a change of 1 is left to the codec
         section = coding.Section("k", torch.ones(1, 1, 8), Treatment(codec, 2, True))
         state = started(section, torch.zeros(1, 1, 8), torch.full((1, 1, 8), 0.25))

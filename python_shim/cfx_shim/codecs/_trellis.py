@@ -18,8 +18,9 @@ there are zeros.
 Payload of a block of N tokens by C channels: the scales (2·N + C bytes), one bit plane of trellis bits, then ``bits`` - 1 bit
 planes of k, lowest bit first; each plane N · ceil(C / 8) bytes. As many bytes as ``_lloyd_max``'s.
 
-Of two paths, or two levels of a subset, with the same error the encoder takes the one of lower index. Errors are those of
-x - s·l in float32, added in the order of channels; where they are no numbers, any path will do.
+The encoder takes x, bounded by ±64·s so that no sum passes float32, and the squares of x - s·l in float32, added in the order of
+channels. Of two levels of a subset with the same error it takes the lower one, of two branches that of t''' = 0, at a path's end
+of two states the lower one; NaN is no less than anything.
 """
 
 import torch
@@ -29,7 +30,7 @@ from . import _bit_planes, _log_scales
 PATH = 256
 # after an element: the trellis bits t + 2·t' + 4·t''
 STATES = 8
-_SUBSETS = 4
+_SUBSETS, _BOUND = 4, 64.0
 _MEAN = 0.7978845608028654  # of |x| for a standard Gaussian
 # the upper half; found by Lloyd's algorithm for whole paths
 _GAUSSIAN = {
@@ -51,8 +52,8 @@ def subset(window: int) -> int:
     return 2 * (t ^ one ^ three) + two
 
 
-# by state: those of the two branches that lead to it, from the state before with t''' of 0 and of 1
-BRANCHES = tuple(((state >> 1) + 4 * oldest, subset(state + 8 * oldest)) for oldest in (0, 1) for state in range(STATES))
+# of an element, by its window
+_SUBSET_OF = tuple(subset(window) for window in range(2 * STATES))
 
 
 class Trellis:
@@ -100,30 +101,33 @@ class Trellis:
     def _best(self, x, scale):
         """Codes of the best paths, [..., T] uint8, for ``x`` and ``scale`` [..., T]."""
         error, index = self._of_subsets(x, scale)
-        tables = torch.tensor(BRANCHES, device=x.device).view(2, STATES, 2)
-        (low, high), subsets = tables[:, :, 0], tables[:, :, 1]
+        subsets = torch.tensor(_SUBSET_OF, device=x.device)
+        # [..., T, t''', 2·t'' + t' of the state before, t]
+        by_window = error[..., subsets.view(2, STATES).flatten()].unflatten(-1, (2, STATES // 2, 2))
         cost = torch.full((*x.shape[:-1], STATES), torch.inf, device=x.device)
         cost[..., 0] = 0.0
         from_high = []
-        for step in error.unbind(dim=-2):
-            by_low, by_high = cost[..., low] + step[..., subsets[0]], cost[..., high] + step[..., subsets[1]]
-            from_high.append(by_high < by_low)
-            cost = torch.where(from_high[-1], by_high, by_low)
+        for step in by_window.unbind(dim=-4):
+            low, high = (cost.unflatten(-1, (2, STATES // 2, 1)) + step).unbind(dim=-3)
+            from_high.append(high < low)
+            cost = torch.where(from_high[-1], high, low).flatten(-2)
         state, least = torch.zeros_like(cost[..., :1], dtype=torch.int64), cost[..., :1]
         for other in range(1, STATES):
             better = cost[..., other, None] < least
             state, least = torch.where(better, other, state), torch.where(better, cost[..., other, None], least)
-        codes = []
-        for taken, step in zip(reversed(from_high), reversed(index.unbind(dim=-2))):
-            oldest = taken.gather(-1, state).long()
-            chosen = step.gather(-1, subsets.flatten()[state + STATES * oldest])
-            codes.append((state & 1) + 2 * chosen)
-            state = (state >> 1) + 4 * oldest
-        return torch.cat(codes[::-1], dim=-1)
+        windows = []
+        for oldest in reversed(torch.stack(from_high).flatten(-2).long().mul_(STATES).unbind()):
+            windows.append(state + oldest.gather(-1, state))
+            # what was the element before is the first of the window before
+            state = windows[-1] >> 1
+        window = torch.cat(windows[::-1], dim=-1)
+        chosen = index.gather(-1, subsets[window].unsqueeze(-1)).squeeze(-1)
+        return (window & 1) + 2 * chosen
 
     def _of_subsets(self, x, scale):
         """The least squared error [..., T, 4] of any level of a subset, and its index there."""
-        least = index = None
+        bound, least, index = scale * _BOUND, None, None
+        x = torch.where(x > bound, bound, torch.where(x < -bound, -bound, x))
         for k in range(len(self._levels) // _SUBSETS):
             errors = [x - scale * level for level in self._levels[_SUBSETS * k : _SUBSETS * (k + 1)]]
             error = torch.stack(errors, dim=-1).square_()

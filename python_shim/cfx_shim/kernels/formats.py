@@ -14,8 +14,14 @@ MOST_SECTIONS = 3
 NOBODY = 1 << 30
 
 
+class _Kind:
+    """What most kinds of codecs are not."""
+
+    centred = trellis = False
+
+
 @dataclass(frozen=True)
-class Format:
+class Format(_Kind):
     """``half_scales``: scales as in ``codecs._scales`` (float16, one u a token); else as in ``_log_scales`` (bytes, two u).
 
     ``bits``: how many bit planes there are; 0: digits as in ``codecs.ternary``. ``trellis``: the lowest plane and those before it
@@ -69,14 +75,12 @@ class Format:
 
 
 @dataclass(frozen=True)
-class PerToken:
+class PerToken(_Kind):
     """One scale a token and a byte an element, as in ``codecs._token_scales``; ``floats``: e4m3, else a whole number."""
 
     most: float
     largest_scale: float
     floats: bool
-
-    centred = False
 
     def in_whole_groups(self, channels, size):
         """As a Format's: a program holds a token's whole row."""
@@ -88,7 +92,7 @@ class PerToken:
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(_Kind):
     """Factors as in ``codecs.lowrank_fit``, whose codec of a size is ``codec``."""
 
     codec: object
@@ -110,7 +114,7 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class Largest:
+class Largest(_Kind):
     """The largest of every 16 channels, as in ``codecs.topk``: without scales."""
 
     def in_whole_groups(self, channels, size):

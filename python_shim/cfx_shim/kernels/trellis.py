@@ -66,6 +66,8 @@ def _least(x, scale, subset: tl.constexpr, LEVELS: tl.constexpr):
 @triton.jit
 def _step(x, scale, c0, c1, c2, c3, c4, c5, c6, c7, LEVELS: tl.constexpr):
     """The costs after an element, and what was decided."""
+    bound = scale * 64.0
+    x = tl.where(x > bound, bound, tl.where(x < -bound, -bound, x))
     e0, k0 = _least(x, scale, 0, LEVELS)
     e1, k1 = _least(x, scale, 1, LEVELS)
     e2, k2 = _least(x, scale, 2, LEVELS)

@@ -91,7 +91,9 @@ def test_scales_beyond_float16_are_stored_as_its_largest_value(codec):
     assert not non_finite
     decoded = codec.decode(payload, 4, 8)
     assert torch.isfinite(decoded).all()
-    assert torch.equal(decoded.sign(), x.sign())
+    right = float((decoded.sign() == x.sign()).float().mean())
+    # with one bit an element on a trellis has not always levels of both signs to choose from
+    assert right == 1 if codec is not codecs.load("tcq1") else right > 0.7
     assert decoded.abs().min() > 65504 / 4
     conformance.encode_equals_its_reference(codec, x)
 
@@ -140,6 +142,10 @@ CONTRACTION = {
     ("lm3", "laplace"): 0.0872,
     ("lm4", "gauss"): 0.0095,
     ("lm4", "laplace"): 0.039,
+    # of paths that end, by simulation
+    ("tcq1", "gauss"): 0.3058,
+    ("tcq2", "gauss"): 0.0862,
+    ("tcq3", "gauss"): 0.0239,
     ("ternary", "gauss"): 0.1902,
     ("ternary", "laplace"): 0.2876,
     ("centred4", "gauss"): 0.0095,
