@@ -25,6 +25,7 @@ from .arithmetic import (
 )
 from .digits import code_digits, put_digits
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -106,6 +107,7 @@ def _encode_block(common, section, block, first, last, scratch):
     )  # fmt: skip
     ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
     feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
+    trellis = whole_at(common + shared.TRELLIS)
     moves = order > 0 and feedback != 0
     staged = ragged != 0 or kind != FLOAT32
     rank = block + (block >= whole_at(common + shared.OWN))
@@ -122,6 +124,9 @@ def _encode_block(common, section, block, first, last, scratch):
     beta, x_row, own_planes = v + row_bytes, v + 2 * row_bytes, v + 3 * row_bytes
     deltas = v + 4 * row_bytes
     helds, trends = deltas + batch * row_bytes, deltas + 2 * batch * row_bytes
+    path_room, row_room = deltas + 3 * batch * row_bytes, plane_room(channels)
+    path_rows = rows_at(path_room)
+    signs = path_rows + batch * bits * row_room
     planes = read_channels(common, payload, v, beta, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
@@ -181,31 +186,21 @@ def _encode_block(common, section, block, first, last, scratch):
                 else:
                     put_byte(payload + 2 * (start + row) + part, int_at(rest + 4 * row))
             put_floats(us + part * ROW, u)
+        if trellis != 0:
+            find_paths(common, deltas, row_bytes, v, us, second, count, path_room)
         for row in range(count):
             place = base + (start + row) * state_step
             held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
             if staged:
                 held = helds + row * row_bytes
-            packed, step = planes + (start + row) * plane_bytes, plane_step
-            if ragged or bits == 0:
-                packed, step = own_planes, width // 8
-            for part in range(parts):
-                begin, end = (0, second) if part == 0 else (second, width)
-                u = all_floats(float_at(us + part * ROW + 4 * row))
-                if bits == 0:
-                    code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif bits == 1:
-                    _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif bits == 2:
-                    _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif bits == 3:
-                    _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                else:
-                    _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-            if bits == 0:
-                put_digits(common, own_planes, step, planes, start + row)
-            elif ragged:
-                copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
+            if trellis != 0:
+                path_row, target = path_rows + row * bits * row_room, planes + (start + row) * plane_bytes
+                copy_rows(common, path_row, row_room, target, plane_step)
+                if moves:
+                    first_u, second_u = float_at(us + 4 * row), float_at(us + ROW + 4 * row)
+                    move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
+            else:
+                _code_token(common, planes, start + row, own_planes, second, width, delta, v, us + 4 * row, moves, order, held, trend, beta)
             if moves and staged:
                 write_parts(held, place, True, common, rest)
             if order > 0 and not moves:
@@ -216,6 +211,35 @@ def _encode_block(common, section, block, first, last, scratch):
             if order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)
     return seen
+
+
+@inlined
+def _code_token(common, planes, token, own_planes, second, width, delta, v, us, moves, order, held, trend, beta):
+    """A token's bits or digits into its message; moves its state unless told not to. ``us``: the first of its scales."""
+    tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
+    ragged, parts = whole_at(common + shared.RAGGED), 1 if whole_at(common + shared.HALF_SCALES) else 2
+    plane_bytes = (channels + 7) // 8
+    plane_step = tokens * plane_bytes
+    packed, step = planes + token * plane_bytes, plane_step
+    if ragged or bits == 0:
+        packed, step = own_planes, width // 8
+    for part in range(parts):
+        begin, end = (0, second) if part == 0 else (second, width)
+        u = all_floats(float_at(us + part * ROW))
+        if bits == 0:
+            code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif bits == 1:
+            _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif bits == 2:
+            _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif bits == 3:
+            _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        else:
+            _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+    if bits == 0:
+        put_digits(common, own_planes, step, planes, token)
+    elif ragged:
+        copy_planes(common, own_planes, step, planes + token * plane_bytes, plane_step, True)
 
 
 @inlined

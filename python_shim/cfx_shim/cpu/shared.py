@@ -8,12 +8,14 @@ block or message to the next.
 (
     KIND, ITEM_BYTES, ORDER, FEEDBACK, TOKENS, CHANNELS, MIDDLE, HALF_SCALES, BITS, RAGGED, V_BIAS, U_BIAS,
     BLOCKS, OWN, X_BLOCK_STEP, X_TOKEN_STEP, STATE_BLOCK_STEP, TREND_AT, MESSAGE_STEP, STRIP, LANES, BATCH, SPLIT,
-    CODE_BYTES, TABLES,
-) = range(0, 8 * 25, 8)  # fmt: skip
+    CODE_BYTES, TABLES, TRELLIS,
+) = range(0, 8 * 26, 8)  # fmt: skip
 # float32, in the lower half of theirs
-MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 25, 8 * 26, 8 * 27, 8 * 35
+MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 26, 8 * 27, 8 * 28, 8 * 36
 # of a byte an element: two float32, and whether it is one itself
-MOST, LARGEST_SCALE, FLOATS = 8 * 42, 8 * 43, 8 * 44
-COMMON_BYTES = 8 * 45
+MOST, LARGEST_SCALE, FLOATS = 8 * 43, 8 * 44, 8 * 45
+COMMON_BYTES = 8 * 46
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
+# of scratch, for a path of every lane
+PATHS_BYTES = 64 * (8 + 24 + 128 + 256)
