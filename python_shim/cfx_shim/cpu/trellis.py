@@ -48,56 +48,63 @@ _GOES_ON = 0xFFFF ^ sum(1 << word for word in range(0, LANES, _PATH // 32))
 # the way forward
 
 
-def _squared_error(bits, subset, k):
-    """Of a subset's level number ``k``."""
-    index, half = 4 * k + subset, 1 << bits
-    below_zero, upper = index < half, max(index - half, half - 1 - index)
-
-    @inlined
-    def squared_error(x, scale, levels):
-        # -s·l is s·(-l)
-        missed = x + scale * levels[upper] if below_zero else x - scale * levels[upper]
-        return missed * missed
-
-    return squared_error
+@inlined
+def _squared(missed):
+    return missed * missed
 
 
-def _nearest(bits, subset):
-    """The least error of a subset's levels; the bits of its index there go to ``place``, 4 masks for each."""
-    first, *others = (_squared_error(bits, subset, k) for k in range(1 << (bits - 1)))
+@inlined
+def _errors_1(x, scale, levels, place):
+    """The least squared error of the levels of each subset. -s·l is s·(-l)."""
+    low, high = scale * levels[0], scale * levels[1]
+    return _squared(x + high), _squared(x + low), _squared(x - low), _squared(x - high)
 
-    if bits == 1:
-        return first
-    if bits == 2:
-        (second,) = others
 
-        @inlined
-        def nearest(x, scale, levels, place):
-            least, error = first(x, scale, levels), second(x, scale, levels)
-            is_less = below(error, least)
-            put_short(place + 2 * subset, bits_of_mask(is_less))
-            return either(is_less, error, least)
+@inlined
+def _nearer(x, scale, one, other, place):
+    """Of level -``one`` and ``other`` of a subset; where the second one is nearer goes to ``place``."""
+    error, least = _squared(x - scale * other), _squared(x + scale * one)
+    is_less = below(error, least)
+    put_short(place, bits_of_mask(is_less))
+    return either(is_less, error, least)
 
-        return nearest
 
-    second, third, fourth = others
+@inlined
+def _errors_2(x, scale, levels, place):
+    """Likewise. In ``place``: of each subset, where its second level is nearer."""
+    return (
+        _nearer(x, scale, levels[3], levels[0], place),
+        _nearer(x, scale, levels[2], levels[1], place + 2),
+        _nearer(x, scale, levels[1], levels[2], place + 4),
+        _nearer(x, scale, levels[0], levels[3], place + 6),
+    )
 
-    @inlined
-    def nearest(x, scale, levels, place):
-        least, error = first(x, scale, levels), second(x, scale, levels)
-        is_less = below(error, least)
-        one, least = bits_of_mask(is_less), either(is_less, error, least)
-        error = third(x, scale, levels)
-        is_less = below(error, least)
-        two, least = bits_of_mask(is_less), either(is_less, error, least)
-        error = fourth(x, scale, levels)
-        is_less = below(error, least)
-        three = bits_of_mask(is_less)
-        put_short(place + 2 * subset, one & ~two | three)
-        put_short(place + 8 + 2 * subset, two | three)
-        return either(is_less, error, least)
 
-    return nearest
+@inlined
+def _nearest(x, scale, one, two, three, four, place):
+    """Of levels -``one``, -``two``, ``three`` and ``four`` of a subset; the bits of which it is go to ``place`` and 8 beyond."""
+    least, error = _squared(x + scale * one), _squared(x + scale * two)
+    is_less = below(error, least)
+    second, least = bits_of_mask(is_less), either(is_less, error, least)
+    error = _squared(x - scale * three)
+    is_less = below(error, least)
+    third, least = bits_of_mask(is_less), either(is_less, error, least)
+    error = _squared(x - scale * four)
+    is_less = below(error, least)
+    fourth = bits_of_mask(is_less)
+    put_short(place, second & ~third | fourth)
+    put_short(place + 8, third | fourth)
+    return either(is_less, error, least)
+
+
+@inlined
+def _errors_3(x, scale, levels, place):
+    return (
+        _nearest(x, scale, levels[7], levels[3], levels[0], levels[4], place),
+        _nearest(x, scale, levels[6], levels[2], levels[1], levels[5], place + 2),
+        _nearest(x, scale, levels[5], levels[1], levels[2], levels[6], place + 4),
+        _nearest(x, scale, levels[4], levels[0], levels[3], levels[7], place + 6),
+    )
 
 
 @inlined
@@ -108,9 +115,8 @@ def _survivor(low, high, place):
     return either(is_less, high, low)
 
 
-def _forward(bits):
+def _forward(errors):
     """``count`` channels that share scale ``u`` of each lane; ``turned`` and ``found`` begin with the first of them."""
-    nearest_0, nearest_1, nearest_2, nearest_3 = (_nearest(bits, subset) for subset in range(4))
 
     @inlined
     def forward(count, turned, v, u, levels, costs, found):
@@ -120,12 +126,7 @@ def _forward(bits):
         )  # fmt: skip
         for c in range(count):
             x, scale, place = floats_at(turned + ROW * c), u * all_floats(float_at(v + 4 * c)), found + _STEP * c
-            if bits == 1:
-                error_0, error_1 = nearest_0(x, scale, levels), nearest_1(x, scale, levels)
-                error_2, error_3 = nearest_2(x, scale, levels), nearest_3(x, scale, levels)
-            else:
-                error_0, error_1 = nearest_0(x, scale, levels, place + 16), nearest_1(x, scale, levels, place + 16)
-                error_2, error_3 = nearest_2(x, scale, levels, place + 16), nearest_3(x, scale, levels, place + 16)
+            error_0, error_1, error_2, error_3 = errors(x, scale, levels, place + 16)
             next_0 = _survivor(cost_0 + error_0, cost_4 + error_2, place)
             next_1 = _survivor(cost_0 + error_2, cost_4 + error_0, place + 2)
             next_2 = _survivor(cost_1 + error_2, cost_5 + error_0, place + 4)
@@ -148,7 +149,7 @@ def _forward(bits):
     return forward
 
 
-_forward_1, _forward_2, _forward_3 = (_forward(bits) for bits in (1, 2, 3))
+_forward_1, _forward_2, _forward_3 = (_forward(errors) for errors in (_errors_1, _errors_2, _errors_3))
 
 
 # the way back
