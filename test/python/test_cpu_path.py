@@ -15,11 +15,16 @@ from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
 from cfx_shim.state import aligned
 
-CODECS = ("binary", "int2", "lm1", "lm2", "lm3", "lm4", "fp8", "int8", "topk", "ternary", "centred4", "centred5")
+CODECS = (
+    *("binary", "int2", "lm1", "lm2", "lm3", "lm4", "tcq1", "tcq2", "tcq3", "fp8", "int8", "topk", "ternary"),
+    *("centred4", "centred5"),
+)
 # what goes without a base, and so can be a keyframe
 STATELESS = ("fp8", "int8", "centred4", "centred5")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
 SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
+# several paths of a trellis: of the last a half, and where another scale begins in between
+PATHS = [(1, 17, 256), (2, 19, 520), (1, 3, 3072)]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +174,22 @@ def test_keyframes_of_q_k_and_v_go_together_apart_from_what_has_a_base(kernels, 
     assert all(torch.equal(left, right) for left, right in zip(*found))
 
 
+@pytest.mark.parametrize("codec, order", [case for case in CASES if case[0].startswith("tcq")])
+def test_paths_side_by_side_are_those_of_plain_torch(kernels, codec, order):
+    for shape, dtype in itertools.product(PATHS, (torch.float32, torch.bfloat16)):
+        first = noise(shape, 0)
+        # tokens and channels of many sizes
+        scales = torch.exp(2 * noise((1, shape[1], 1), 1) + noise((1, 1, shape[2]), 2))
+        steps = [((first + 0.1 * noise(shape, 3 + step)) * scales).to(dtype) for step in range(3)]
+        compare(steps, codec, order)
+        for name in ("zeros", "tiny", "huge", "a huge channel"):
+            compare([HARD[name](steps[0].float()).to(dtype), steps[1]], codec, order)
+        for value in (float("nan"), -float("inf")):
+            broken = steps[0].clone()
+            broken[0, -1, [3, shape[2] // 2, -1]] = value
+            compare([steps[0], broken, steps[1]], codec, order)
+
+
 HARD = {
     "zeros": lambda x: x * 0,
     "negative zeros": lambda x: x * -0.0,
@@ -220,7 +241,7 @@ def test_same_bytes_without_feedback(kernels, codec, order):
     compare([noise((2, 33, 20), seed) for seed in range(3)], codec, order, feedback=False)
 
 
-@pytest.mark.parametrize("codec", (*STATELESS, "topk", "ternary"))
+@pytest.mark.parametrize("codec", (*STATELESS, "topk", "ternary", "tcq1", "tcq2", "tcq3"))
 def test_any_bytes_are_decoded_alike(kernels, codec):
     """Numbers that no encoder writes too: negative scales, NaN, Inf and so large that a value would be none."""
     for dtype in (torch.float32, torch.float16, torch.bfloat16):

@@ -7,6 +7,7 @@ from .levels import picker
 from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .starts import start_token
+from .trellis import copy_rows, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -94,6 +95,7 @@ def _decode_block(common, section, block, first, last, scratch):
     v = us + 2 * ROW
     beta, own_planes = v + row_bytes, v + 2 * row_bytes
     held_row, trend = v + 3 * row_bytes, v + 4 * row_bytes
+    trellis, row_room, path_row = whole_at(common + shared.TRELLIS), plane_room(channels), rows_at(v + 5 * row_bytes)
     planes = read_channels(common, payload, v, beta, rest)
     if centred:
         read_means(common, planes, beta, width, rest)
@@ -115,34 +117,47 @@ def _decode_block(common, section, block, first, last, scratch):
                     read_parts(held, place, kind, 0, item, common, rest)
             if order == 2:
                 read_trend(trend, block_trend, start + row, common, rest)
-            packed, step = planes + (start + row) * plane_bytes, plane_step
-            if bits == 0:
-                packed, step = own_planes, width // 8
-                take_digits(common, packed, step, planes, start + row)
-            elif ragged:
-                packed, step = own_planes, width // 8
-                copy_planes(common, planes + (start + row) * plane_bytes, plane_step, packed, step, False)
-            for part in range(parts):
-                begin, end = (0, second) if part == 0 else (second, width)
-                u = all_floats(float_at(us + 4 * (parts * row + part)))
-                if bits == 0:
-                    decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                elif centred:
-                    if bits == 4:
-                        _decode_centred_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                    else:
-                        _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                elif bits == 1:
-                    _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                elif bits == 2:
-                    _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                elif bits == 3:
-                    _decode_3(common, packed, step, begin, end, v, u, order, held, trend, beta)
-                else:
-                    _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
+            if trellis != 0:
+                copy_rows(common, planes + (start + row) * plane_bytes, plane_step, path_row, row_room)
+                first_u, second_u, signs = float_at(us + 8 * row), float_at(us + 8 * row + 4), path_row + bits * row_room
+                move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
+            else:
+                _decode_token(common, planes, start + row, own_planes, second, width, v, us + 4 * parts * row, order, held, trend, beta)
             if starts > 0:
                 start_token(common, held, width, base, start + row, trend, rest)
             elif staged:
                 write_parts(held, place, order > 0, common, rest)
             if order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)
+
+
+@inlined
+def _decode_token(common, planes, token, own_planes, second, width, v, us, order, held, trend, beta):
+    """A token's state by its bits or digits, or with order 0 they are put at ``held``. ``us``: its scales."""
+    tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
+    plane_bytes = (channels + 7) // 8
+    packed, step = planes + token * plane_bytes, tokens * plane_bytes
+    if bits == 0:
+        packed, step = own_planes, width // 8
+        take_digits(common, packed, step, planes, token)
+    elif whole_at(common + shared.RAGGED):
+        copy_planes(common, packed, step, own_planes, width // 8, False)
+        packed, step = own_planes, width // 8
+    for part in range(1 if whole_at(common + shared.HALF_SCALES) else 2):
+        begin, end = (0, second) if part == 0 else (second, width)
+        u = all_floats(float_at(us + 4 * part))
+        if bits == 0:
+            decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)
+        elif whole_at(common + shared.CENTRED):
+            if bits == 4:
+                _decode_centred_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
+            else:
+                _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
+        elif bits == 1:
+            _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
+        elif bits == 2:
+            _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)
+        elif bits == 3:
+            _decode_3(common, packed, step, begin, end, v, u, order, held, trend, beta)
+        else:
+            _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)

@@ -28,6 +28,7 @@ from .levels import halving, picker
 from .means import read_means
 from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
 from .starts import start_token
+from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -124,6 +125,7 @@ def _encode_block(common, section, block, first, last, scratch):
     ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
     feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
     centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
+    trellis = whole_at(common + shared.TRELLIS)
     moves = order > 0 and feedback != 0
     staged = ragged != 0 or kind != FLOAT32
     rank = block + (block >= whole_at(common + shared.OWN))
@@ -140,6 +142,9 @@ def _encode_block(common, section, block, first, last, scratch):
     beta, x_row, own_planes = v + row_bytes, v + 2 * row_bytes, v + 3 * row_bytes
     deltas = v + 4 * row_bytes
     helds, trends = deltas + batch * row_bytes, deltas + 2 * batch * row_bytes
+    path_room, row_room = deltas + 3 * batch * row_bytes, plane_room(channels)
+    path_rows = rows_at(path_room)
+    signs = path_rows + batch * bits * row_room
     planes = read_channels(common, payload, v, beta, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
@@ -201,6 +206,8 @@ def _encode_block(common, section, block, first, last, scratch):
                 else:
                     put_byte(payload + 2 * (start + row) + part, int_at(rest + 4 * row))
             put_floats(us + part * ROW, u)
+        if trellis != 0:
+            find_paths(common, deltas, row_bytes, v, us, second, count, path_room)
         for row in range(count):
             place = base + (start + row) * state_step
             held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
@@ -208,31 +215,14 @@ def _encode_block(common, section, block, first, last, scratch):
                 held = helds
             elif staged:
                 held = helds + row * row_bytes
-            packed, step = planes + (start + row) * plane_bytes, plane_step
-            if ragged or bits == 0:
-                packed, step = own_planes, width // 8
-            for part in range(parts):
-                begin, end = (0, second) if part == 0 else (second, width)
-                u = all_floats(float_at(us + part * ROW + 4 * row))
-                if bits == 0:
-                    code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif centred:
-                    if bits == 4:
-                        _code_centred_4(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
-                    else:
-                        _code_centred_5(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
-                elif bits == 1:
-                    _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif bits == 2:
-                    _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                elif bits == 3:
-                    _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-                else:
-                    _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-            if bits == 0:
-                put_digits(common, own_planes, step, planes, start + row)
-            elif ragged:
-                copy_planes(common, own_planes, step, planes + (start + row) * plane_bytes, plane_step, True)
+            if trellis != 0:
+                path_row, target = path_rows + row * bits * row_room, planes + (start + row) * plane_bytes
+                copy_rows(common, path_row, row_room, target, plane_step)
+                if moves:
+                    first_u, second_u = float_at(us + 4 * row), float_at(us + ROW + 4 * row)
+                    move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
+            else:
+                _code_token(common, planes, start + row, own_planes, second, width, delta, v, us + 4 * row, moves, order, held, trend, beta)
             if starts > 0:
                 start_token(common, trend, width, base, start + row, delta, rest)
             if moves and staged:
@@ -245,6 +235,40 @@ def _encode_block(common, section, block, first, last, scratch):
             if order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)
     return seen
+
+
+@inlined
+def _code_token(common, planes, token, own_planes, second, width, delta, v, us, moves, order, held, trend, beta):
+    """A token's bits or digits into its message; moves its state unless told not to. ``us``: the first of its scales."""
+    tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
+    ragged, parts = whole_at(common + shared.RAGGED), 1 if whole_at(common + shared.HALF_SCALES) else 2
+    starts, plane_bytes = whole_at(common + shared.STARTS), (channels + 7) // 8
+    plane_step = tokens * plane_bytes
+    packed, step = planes + token * plane_bytes, plane_step
+    if ragged or bits == 0:
+        packed, step = own_planes, width // 8
+    for part in range(parts):
+        begin, end = (0, second) if part == 0 else (second, width)
+        u = all_floats(float_at(us + part * ROW))
+        if bits == 0:
+            code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif whole_at(common + shared.CENTRED):
+            if bits == 4:
+                _code_centred_4(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+            else:
+                _code_centred_5(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+        elif bits == 1:
+            _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif bits == 2:
+            _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        elif bits == 3:
+            _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+        else:
+            _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+    if bits == 0:
+        put_digits(common, own_planes, step, planes, token)
+    elif ragged:
+        copy_planes(common, own_planes, step, planes + token * plane_bytes, plane_step, True)
 
 
 @inlined

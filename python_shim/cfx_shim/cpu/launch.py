@@ -38,7 +38,7 @@ def takes(codec, order, blocks, keyframe=False):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    if form is None or isinstance(form, formats.LowRank) or getattr(form, "trellis", False):
+    if form is None or isinstance(form, formats.LowRank):
         return False
     return form.codes(order, True, keyframe)
 
@@ -113,7 +113,8 @@ def _common(
     while lanes > 8 and lanes * strip * sums > _SUMS:
         lanes //= 2
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
-    batch = max(1, min(_VECTOR, _BATCH // width))
+    # of a trellis each token of a batch has a lane, busy or not
+    batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
     numbers |= {
         shared.ORDER: order,
         shared.FEEDBACK: feedback,
@@ -129,6 +130,7 @@ def _common(
         shared.CODE_BYTES: form.code_bytes(channels),
         shared.TABLES: tables.digits().ctypes.data,
         shared.CENTRED: form.centred,
+        shared.TRELLIS: form.trellis,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
@@ -136,7 +138,10 @@ def _common(
     strip = -(-strip // _VECTOR) * _VECTOR
     groups = _SUM_LANES // lanes
     of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
-    of_rows = 448 + 4 * width * (4 + 3 * batch)
+    of_rows = 448 + 4 * width * (5 + 3 * batch)
+    if form.trellis:
+        # planes of a batch, in whole vectors of words, and of one token's signs and sizes
+        of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
     strips = sum(-(-part // numbers[shared.STRIP]) for part in (split, channels - split))
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 

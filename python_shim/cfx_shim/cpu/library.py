@@ -24,7 +24,7 @@ _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "digits", "statistics", "encode"),
-        *("decode", "per_token", "topk", "build"),
+        *("decode", "per_token", "topk", "trellis", "build"),
     )
 )
 

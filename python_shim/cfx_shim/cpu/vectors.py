@@ -112,6 +112,24 @@ def _wide(builder, number):
     return number if number.type == _WHOLE else builder.sext(number, _WHOLE)
 
 
+@_operation(types.none, 3)
+def turn(builder, source, step, target):
+    """16 Floats at each of 16 addresses from ``source`` on, ``step`` bytes apart, to ``target`` with rows for columns."""
+    kind = Floats.llvm.as_pointer()
+    rows = []
+    for _ in range(LANES):
+        rows.append(builder.load(builder.inttoptr(source, kind), align=1))
+        source = builder.add(source, step)
+    # shuffled like cards: one half of the rows with the other, as often as a row's number has bits
+    shuffled = [[half + place // 2 + place % 2 * LANES for place in range(LANES)] for half in (0, LANES // 2)]
+    for _ in range(LANES.bit_length() - 1):
+        pairs = zip(rows[: LANES // 2], rows[LANES // 2 :])
+        rows = [builder.shuffle_vector(one, other, ir.Constant(Ints.llvm, order)) for one, other in pairs for order in shuffled]
+    for row in rows:
+        builder.store(row, builder.inttoptr(target, kind), align=1)
+        target = builder.add(target, ir.Constant(_WHOLE, 4 * LANES))
+
+
 # sixteen times one number
 
 
@@ -249,6 +267,7 @@ _overload(operator.mul, "fmul", None)
 _overload(operator.truediv, "fdiv", None)
 _overload(operator.and_, None, "and_")
 _overload(operator.or_, None, "or_")
+_overload(operator.xor, None, "xor")
 _overload(operator.lshift, None, "shl")
 # of the bit pattern: what comes in is not negative, or is cut off again
 _overload(operator.rshift, None, "lshr")
