@@ -269,16 +269,16 @@ def test_a_compiled_model_gives_the_right_result_and_its_graph_breaks_are_named(
 ONE = {"residualOrder": 2, "keyframeCodec": "centred5"}
 TWO = {"residualOrder": 2, "keyframeCodec": "int8"}
 CFX_1BIT = plan(
-    cell("lm3", roles=["o"], steps=[0, 2], **ONE),
-    cell("lm3", roles=["o"], steps=[4, 5], **ONE),
-    cell("lm3", roles=["o"], steps=[6, 7], **ONE),
-    cell("lm2", roles=["o"], **ONE),
-    cell("lm2", steps=[0, 2], **ONE),
-    cell("lm2", steps=[4, 5], **ONE),
-    cell("lm2", steps=[6, 7], **ONE),
-    cell("lm1", **ONE),
+    cell("tcq3", roles=["o"], steps=[0, 2], **ONE),
+    cell("tcq3", roles=["o"], steps=[4, 5], **ONE),
+    cell("tcq3", roles=["o"], steps=[6, 7], **ONE),
+    cell("tcq2", roles=["o"], **ONE),
+    cell("tcq2", steps=[0, 2], **ONE),
+    cell("tcq2", steps=[4, 5], **ONE),
+    cell("tcq2", steps=[6, 7], **ONE),
+    cell("tcq1", **ONE),
 )
-CFX_2BIT = plan(cell("lm3", steps=[0, 8], **TWO), cell("lm2", **TWO))
+CFX_2BIT = plan(cell("tcq3", steps=[0, 8], **TWO), cell("tcq2", **TWO))
 
 
 @pytest.mark.parametrize("ours, papers", [(CFX_1BIT, PAPER_1BIT), (CFX_2BIT, PAPER_2BIT)], ids=["1bit", "2bit"])
