@@ -41,7 +41,7 @@ def kernels():
 def prepare(folder: str) -> str:
     """Build the kernels in ``folder`` unless they are there; returns "built", "present" or "numba is not installed".
 
-    A build takes about ten seconds; of several processes one builds and the others wait. Raises OSError for a folder
+    A build takes about half a minute; of several processes one builds and the others wait. Raises OSError for a folder
     that cannot be used, and whatever numba and LLVM raise.
     """
     if any(importlib.util.find_spec(name) is None for name in ("numba", "llvmlite")):
