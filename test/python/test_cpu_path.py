@@ -244,8 +244,8 @@ def test_same_bytes_without_feedback(kernels, codec, order):
 @pytest.mark.parametrize("codec", (*STATELESS, "topk", "ternary", "tcq1", "tcq2", "tcq3"))
 def test_any_bytes_are_decoded_alike(kernels, codec):
     """Numbers that no encoder writes too: negative scales, NaN, Inf and so large that a value would be none."""
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        section = section_of(torch.zeros((1, 300, 19), dtype=dtype), codec, 0)
+    for channels, dtype in itertools.product((19, 520), (torch.float32, torch.float16, torch.bfloat16)):
+        section = section_of(torch.zeros((1, 300, channels), dtype=dtype), codec, 0)
         shape, seed = (1, aligned(section.bytes) + SECTION_ALIGN), torch.Generator().manual_seed(5)
         message = torch.randint(0, 256, shape, dtype=torch.uint8, generator=seed)
         (compiled,) = messages.read([section], [None], message, None)[0]

@@ -3,9 +3,9 @@
 Which branches survive, and which level of each subset is nearest, are bits of all lanes together, 16 of them a number; so
 is the state of every lane on the way back, where a step is a choice among 8 such numbers, bit by bit.
 
-Scratch, from ``rows_at``: rows of bit planes as in a message, ``plane_room`` bytes each; in ``_turned`` the transposed
-values of a path; in ``_found`` ``_STEP`` bytes a channel, of survivors and then of levels; in ``_codes`` the bits of the
-best path, a plane after the other; in ``_costs`` those of the states.
+Scratch, in this order: costs of the states; the bits of the best path, a plane after the other; ``_STEP`` bytes a channel
+of what is found on the way forward, survivors and then levels; a path's values with channels for rows; and, from ``rows_at``
+on, rows of bit planes as in a message, ``plane_room`` bytes each.
 """
 
 from . import shared
