@@ -1,4 +1,4 @@
-"""Triton kernels of the codecs, with the payload bytes and the decoded bits of plain torch.
+"""Triton kernels of the codecs, with the payload bytes and the decoded bits of plain torch; of low rank with its decoded bits.
 
 ``available`` says whether they can run; only then does anything of ours import Triton.
 """
