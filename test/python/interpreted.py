@@ -375,6 +375,7 @@ def alone():
         yield f"ternary, order {order}, {base_dtype}, any bytes", case
     yield from per_token()
     yield from largest()
+    yield from trellis()
     yield from centred()
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:

@@ -253,10 +253,12 @@ def test_any_bytes_are_decoded_alike(kernels, codec):
             (plain,) = messages.read([section], [None], message, None)[0]
         assert torch.equal(bits_of(compiled), bits_of(plain))
         assert not dtype == torch.float32 or bool(compiled.isfinite().all())
+        if codec not in STATELESS:
+            continue
         kept = section_of(section.blocks, "lm1", 2)
         kept.treatment, kept.keyframe, kept.continues = Treatment("lm1", 2, True, codec), True, True
         before = torch.zeros(kept.layout.shape(1), dtype=kept.layout.stored)
-        kept.layout.start(before, noise((1, 300, 19), 6).to(dtype), None)
+        kept.layout.start(before, noise((1, 300, channels), 6).to(dtype), None)
         states = [before.clone(), before.clone()]
         messages.read([kept], states[:1], message, None)
         with library.set_aside():
