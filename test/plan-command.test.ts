@@ -52,7 +52,7 @@ test('A policy file is read relative to the working directory and its cells are 
 test('Statistics that are not exact are named', async () => {
   writeFileSync(join(folder, 'one.policy.yaml'), 'preset: cfx-2bit\nstatistics: previous\n');
   const { out } = await cfx('plan', '--policy', join(folder, 'one.policy.yaml'));
-  expect(out).toContain('lm2 of the predicted residual, keyframes in int8, statistics of the step before');
+  expect(out).toContain('tcq2 of the predicted residual, keyframes in int8, statistics of the step before');
 });
 
 test('The memory that bases in 8 bits save is shown', async () => {
