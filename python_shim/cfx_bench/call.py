@@ -22,6 +22,12 @@ class Call:
         self.receive = self.send if peers == 1 else torch.zeros((peers, self.send.shape[1]), dtype=torch.uint8, device=device)
         self.sent = [_state(section, 1) for section in self.sections]
         self.received = [_state(section, peers) for section in self.sections]
+        self._writer = messages.Writer(self.sections, self.sent, self.send, None)
+        self._reader = self.reader(self.receive)
+
+    def reader(self, receive):
+        """Of messages like ours in ``receive``, for the same states."""
+        return messages.Reader(self.sections, self.received, receive, None)
 
     def start(self, blocks):
         """Every base becomes ``blocks``, as after an exact keyframe."""
@@ -33,7 +39,7 @@ class Call:
     def encode(self, blocks):
         for section, x in zip(self.sections, blocks):
             section.blocks = x
-        messages.write(self.sections, self.sent, self.send, None)
+        self._writer.write()
 
     def deliver(self):
         if self.receive is not self.send:
@@ -41,7 +47,7 @@ class Call:
 
     def decode(self):
         """Per section a list of what was received, [N, C] each."""
-        return messages.read(self.sections, self.received, self.receive, None)
+        return self._reader.read()
 
     @property
     def payload_bytes(self):

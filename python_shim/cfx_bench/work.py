@@ -45,7 +45,7 @@ def copying(inputs):
 
 def coding(treatment, inputs, peers):
     """(path, encode, decode): our block for all; the blocks of ``peers`` other ranks."""
-    calls, arrived = [], []
+    calls, readers = [], []
     for pair in inputs.pairs:
         call = Call(pair[:1], treatment, peers)
         call.start([inputs.begin])
@@ -57,7 +57,7 @@ def coding(treatment, inputs, peers):
             call.decode()
             messages.append(call.receive.clone())
         calls.append(call)
-        arrived.append(messages[-2:])
+        readers.append([call.reader(message) for message in messages[-2:]])
 
     def encode():
         for place in (0, 1):
@@ -66,9 +66,8 @@ def coding(treatment, inputs, peers):
 
     def decode():
         for place in (0, 1):
-            for call, messages in zip(calls, arrived):
-                call.receive = messages[place]
-                call.decode()
+            for of_call in readers:
+                of_call[place].read()
 
     return calls[0].path, encode, decode
 

@@ -31,6 +31,8 @@ class BaseStore:
         self._tensors = {}
         self._layouts = {}
         self._valid = {}
+        # grows whenever what was got before may be another tensor now, or no longer valid
+        self.version = 0
 
     def get(self, key: BaseKey, layout, blocks, device):
         """(tensor, valid): the state of ``blocks`` blocks for ``key``. A new, dropped or otherwise laid out one is not valid."""
@@ -39,6 +41,7 @@ class BaseStore:
             tensor = self._tensors[key] = torch.empty(layout.shape(blocks), dtype=layout.stored, device=device)
             self._layouts[key] = layout
             self._valid.pop(key, None)
+            self.version += 1
         return tensor, key in self._valid
 
     def set_valid(self, key: BaseKey, group, comparable: bool):
@@ -54,20 +57,24 @@ class BaseStore:
 
     def drop(self, key: BaseKey):
         """Only ``key`` has to start anew."""
-        self._valid.pop(key, None)
+        if self._valid.pop(key, None) is not None:
+            self.version += 1
 
     def drop_all(self):
         """Every site starts from a keyframe; memory is kept."""
         self._valid.clear()
+        self.version += 1
 
     def drop_group(self, group: str):
         self._valid = {key: value for key, value in self._valid.items() if key.group != group}
+        self.version += 1
 
     def free(self):
         """Give the memory back."""
         self._tensors.clear()
         self._layouts.clear()
         self._valid.clear()
+        self.version += 1
 
     @property
     def bytes(self) -> int:

@@ -1,11 +1,12 @@
 """Whole messages: what all sections of a call write into the send buffer, and what arrives for each of them.
 
-Sections that kernels can code go through them together, the others one by one and block by block through ``coding``.
+Sections that kernels can code go through them together, the others one by one and block by block through ``coding``. Which
+goes where, and all addresses, are found once: a ``Writer`` or ``Reader`` serves for as long as only numbers change.
 """
 
 import torch
 
-from . import codecs, coding, kernels, statistics
+from . import coding, kernels, statistics
 from ._contract import SECTION_ALIGN
 from .cpu import launch as compiled
 from .kernels import formats
@@ -15,96 +16,133 @@ from .state import GROUP as EIGHT_BIT_GROUP, aligned
 TRITON, COMPILED = "triton", "compiled"
 
 
-def write(sections, states, send, own, histories=None):
-    """Code every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and move ``states``.
+class Writer:
+    """Codes every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and moves ``states``.
 
-    ``own`` None: there is no such block. ``histories``: those of sections that keep one, which move too. Sets every
-    message's flag.
+    ``own`` None: there is no such block. ``histories``: those of sections that keep one, which move too. Between two writes
+    the sections may get other blocks of the same shape, strides, dtype and device; all else stays. Raises ValueError, before
+    anything is coded or moves, if messages are not as long as the sections.
     """
-    histories = histories or [None] * len(sections)
-    _check_size(sections, send)
-    together, alone = _split(sections)
-    for position, (path, codec, indices) in enumerate(together):
-        chosen = [sections[index] for index in indices]
-        kept = [histories[index] for index in indices if histories[index] is not None]
-        _launches(path).encode(
-            [section.blocks for section in chosen],
-            _states(states, indices),
-            send,
-            [section.offset for section in chosen],
-            formats.NOBODY if own is None else own,
-            codec,
-            chosen[0].order,
-            chosen[0].treatment.feedback,
-            position == 0,
-            *((chosen[0].statistics, kept) if path == TRITON else ()),
-            keyframe=chosen[0].keyframe,
-            continues=chosen[0].continues,
-        )
-    flag = None
-    for index in alone:
-        section, state, history = sections[index], states[index], histories[index]
-        for blocks, compact in _slices(send.shape[0], own):
-            room, parts = _room(send[blocks], section), (_part(state, compact), _part(history, compact))
-            seen = coding.encode(section, section.blocks[blocks], room, *parts)
+
+    def __init__(self, sections, states, send, own, histories=None):
+        _check_size(sections, send)
+        histories = histories or [None] * len(sections)
+        together, alone = _split(sections)
+        self._flags = send[:, -SECTION_ALIGN]
+        self._launches = []
+        for path, codec, indices in together:
+            chosen = [sections[index] for index in indices]
+            first = chosen[0]
+            how = {
+                "offsets": [section.offset for section in chosen],
+                "own": formats.NOBODY if own is None else own,
+                "codec": codec,
+                "order": first.order,
+                "feedback": first.treatment.feedback,
+                "first": not self._launches,
+                "keyframe": first.keyframe,
+                "continues": first.continues,
+            }
+            if path == TRITON:
+                kept = [histories[index] for index in indices if histories[index] is not None]
+                how |= {"statistics": first.statistics, "histories": kept}
+            encode = _launches(path).Encoding([each.blocks for each in chosen], _states(states, indices), send, **how)
+            self._launches.append((encode, chosen))
+        self._alone = [
+            (sections[index], blocks, _room(send[blocks], sections[index]), _part(states[index], compact), _part(histories[index], compact))
+            for index in alone
+            for blocks, compact in _slices(send.shape[0], own)
+        ]  # fmt: skip
+
+    def write(self):
+        """Once; sets every message's flag."""
+        for encode, sections in self._launches:
+            encode([section.blocks for section in sections])
+        flag = None
+        for section, blocks, *place in self._alone:
+            seen = coding.encode(section, section.blocks[blocks], *place)
             flag = seen if flag is None else flag | seen
-    if not together:
-        send[:, -SECTION_ALIGN] = flag
-    elif flag is not None:
-        send[:, -SECTION_ALIGN].bitwise_or_(flag)
+        if not self._launches:
+            self._flags.copy_(flag)
+        elif flag is not None:
+            self._flags.bitwise_or_(flag)
+
+
+class Reader:
+    """Decodes ``receive`` [P, message bytes], without rank ``own``'s (None: no rank is left out), and moves ``states``.
+
+    Raises as a ``Writer``.
+    """
+
+    def __init__(self, sections, states, receive, own):
+        _check_size(sections, receive)
+        together, alone = _split(sections)
+        self.receive, self._sections = receive, len(sections)
+        self._launches = []
+        for path, codec, indices in together:
+            chosen = [sections[index] for index in indices]
+            first, moved = chosen[0], _states(states, indices)
+            shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
+            how = {
+                "offsets": [section.offset for section in chosen],
+                "own": formats.NOBODY if own is None else own,
+                "codec": codec,
+                "order": first.order,
+                "tokens": first.tokens,
+                "channels": first.channels,
+                "dtype": first.blocks.dtype,
+                "keyframe": first.keyframe,
+                "continues": first.continues,
+            }
+            decode = _launches(path).Decoding(moved, receive, **how)
+            # a native base is what was received
+            bases = [first.layout.base(state).unbind() for state in moved] if moved and first.layout.in_place else None
+            like = {"size": shape, "dtype": first.blocks.dtype, "device": receive.device}
+            self._launches.append((decode, indices, bases, like))
+        self._alone = [
+            (index, sections[index], _room(receive[blocks], sections[index]), _part(states[index], compact))
+            for index in alone
+            for blocks, compact in _slices(receive.shape[0], own)
+        ]
+        # a codec's decode is finite whatever the bytes; an exact keyframe can hold anything
+        self._unchecked = [index for index, each in enumerate(sections) if each.order and each.codec is None]
+
+    def read(self):
+        """Per section the values [N, C] by rank, without rank ``own``'s. Values are views of the state where there is one."""
+        values = [[] for _ in range(self._sections)]
+        for decode, indices, bases, like in self._launches:
+            outs = [] if bases else [torch.empty(**like) for _ in indices]
+            decode(outs)
+            for index, blocks in zip(indices, bases or outs):
+                values[index].extend(blocks)
+        for index, section, *place in self._alone:
+            values[index].extend(coding.decode(section, *place))
+        return values
+
+    def non_finite(self, values):
+        """Whether a base now holds NaN or Inf that came in: a 0-d bool tensor, or None where that cannot be.
+
+        ``values`` as ``read`` gave them.
+        """
+        seen = None
+        for index in self._unchecked:
+            for block in values[index]:
+                found = ~torch.isfinite(block.sum(dtype=torch.float32))
+                seen = found if seen is None else seen | found
+        return seen
+
+
+def write(sections, states, send, own, histories=None):
+    """A ``Writer``'s one write."""
+    Writer(sections, states, send, own, histories).write()
 
 
 def read(sections, states, receive, own):
-    """Per section the values [N, C] by rank, without rank ``own``'s, out of ``receive`` [P, message bytes]; moves ``states``.
-
-    ``own`` None: no rank is left out. Values are views of the state where there is one.
-    """
-    _check_size(sections, receive)
-    together, alone = _split(sections)
-    values = {}
-    for path, codec, indices in together:
-        chosen = [sections[index] for index in indices]
-        first, moved = chosen[0], _states(states, indices)
-        shape = (receive.shape[0] - (own is not None), first.tokens, first.channels)
-        # a native base is what was received
-        in_place = bool(moved) and first.layout.in_place
-        outs = [] if in_place else [torch.empty(shape, dtype=each.blocks.dtype, device=receive.device) for each in chosen]
-        offsets = [section.offset for section in chosen]
-        left_out = formats.NOBODY if own is None else own
-        kind = first.order, first.tokens, first.channels, first.blocks.dtype, first.keyframe, first.continues
-        _launches(path).decode(outs, moved, receive, offsets, left_out, codec, *kind)
-        received = outs or [first.layout.base(state) for state in moved]
-        values.update(zip(indices, (blocks.unbind() for blocks in received)))
-    for index in alone:
-        section, state = sections[index], states[index]
-        values[index] = [
-            block
-            for blocks, compact in _slices(receive.shape[0], own)
-            for block in coding.decode(section, _room(receive[blocks], section), _part(state, compact))
-        ]
-    return [list(values[index]) for index in range(len(sections))]
-
-
-def non_finite(sections, values):
-    """Whether a base now holds NaN or Inf that came in: a 0-d bool tensor, or None where that cannot be.
-
-    ``values`` as ``read`` gives them. A codec's decode is finite whatever the bytes, except with ``float16`` scales per
-    token and channel, of which the first row and the first column show every one; a raw keyframe can hold anything.
-    """
-    seen = None
-    for section, blocks in zip(sections, values):
-        if section.order == 0 or (section.codec is not None and codecs.is_finite(section.codec)):
-            continue
-        for block in blocks:
-            parts = (block,) if section.codec is None else (block[:1], block[:, :1])
-            for part in parts:
-                found = ~torch.isfinite(part.sum(dtype=torch.float32))
-                seen = found if seen is None else seen | found
-    return seen
+    """A ``Reader``'s one reading."""
+    return Reader(sections, states, receive, own).read()
 
 
 def _check_size(sections, messages):
-    """Raises ValueError, before anything is coded or moves, if ``messages`` [P, bytes] is not as long as the sections."""
     last = sections[-1]
     expected = last.offset + aligned(last.bytes) + SECTION_ALIGN
     if messages.shape[1] != expected:

@@ -91,25 +91,25 @@ def test_one_round_less_of_the_search_is_found(monkeypatch):
 
 
 def test_a_path_that_writes_other_bytes_than_plain_torch_is_found(monkeypatch):
-    write = messages.write
+    encode = Call.encode
 
-    def wrong(sections, states, send, own):
-        write(sections, states, send, own)
-        send[0, 3] ^= 1
+    def wrong(call, blocks):
+        encode(call, blocks)
+        call.send[0, 3] ^= 1
 
-    monkeypatch.setattr(messages, "write", wrong)
+    monkeypatch.setattr(Call, "encode", wrong)
     assert "step 0: torch and plain torch write different bytes" in checked("binary")
 
 
 def test_a_receiver_that_keeps_something_else_is_found(monkeypatch):
-    read = messages.read
+    decode = Call.decode
 
-    def wrong(sections, states, receive, own):
-        values = read(sections, states, receive, own)
-        states[0][-1, 0, 0] += 1
+    def wrong(call):
+        values = decode(call)
+        call.received[0][-1, 0, 0] += 1
         return values
 
-    monkeypatch.setattr(messages, "read", wrong)
+    monkeypatch.setattr(Call, "decode", wrong)
     assert "step 0: the states of sender and receivers differ" in checked("binary")
 
 

@@ -30,17 +30,7 @@ def test_any_bytes_of_the_right_size_decode_to_the_same_numbers_each_time(name):
             first, again = (codec.decode(payload, tokens, channels) for _ in range(2))
             assert first.shape == (batch, tokens, channels) and first.dtype == torch.float32
             assert torch.equal(first.view(torch.int32), again.view(torch.int32)) and torch.equal(payload, before)
-            if codecs.is_finite(codec):
-                assert torch.isfinite(first).all()
-            elif not torch.isfinite(first).all():
-                # what the check of a message looks at
-                for block in first:
-                    edges = torch.cat([block[0], block[:, 0]])
-                    assert torch.isfinite(block).all() or not torch.isfinite(edges).all()
-
-
-def test_only_float16_scales_can_decode_to_what_is_not_finite():
-    assert {name for name in LOSSY if not codecs.is_finite(codecs.load(name))} == {"binary", "int2"}
+            assert torch.isfinite(first).all()
 
 
 @pytest.mark.parametrize("codec", ["lm2", "lowrank_fit_r8", "identity", None])
@@ -58,37 +48,33 @@ def test_a_message_of_the_wrong_size_is_refused_before_anything_moves(codec, cha
     assert torch.equal(state, before) and not wrong.any()
 
 
-def _corrupted(rank, collective, codec, at, byte):
-    """Rank 1 receives ``byte`` all over in step ``at``; what each rank counts and holds after every step."""
+def _corrupted(rank, collective, codec):
+    """Rank 1 receives NaN all over in the first step; what each rank counts and holds after every step."""
     us = RankUnderTest()
     keyframes = []
-    read = messages.read
+    read = messages.Reader.read
 
-    def corrupt(sections, states, receive, own):
-        if rank == 1 and step == at:
-            receive = receive.clone()
-            receive[:, : sections[0].bytes] = byte
-        return read(sections, states, receive, own)
+    def corrupt(reader):
+        if rank == 1 and step == 0:
+            reader.receive[:, : 6 * 8 * 4] = 0xFF
+        return read(reader)
 
-    messages.read = corrupt
+    messages.Reader.read = corrupt
     try:
-        for step in range(8):
+        for step in range(5):
             blocks = slowly_varying(rank, step, "k", us.blocks(collective, 6, 8))
             (received,) = us.exchange(collective, step, [("k", blocks, Treatment(codec, 1, True))])
             keyframes.append(us.sites()["k", codec]["keyframes"])
-            if step != at and step != at + 1:
+            if step > 1:
                 assert all(torch.isfinite(block).all() for block in received)
     finally:
-        messages.read = read
+        messages.Reader.read = read
     us.bases_agree()
     return keyframes, len(us.fallbacks())
 
 
 @both
-@pytest.mark.parametrize(
-    "codec, at, byte", [("binary", 3, 0x7E), ("int2", 3, 0xFF), ("lm2", 0, 0xFF), ("lowrank_fit_r8", 0, 0xFF)]
-)
-def test_what_a_receiver_finds_not_finite_makes_all_ranks_send_keyframes(collective, codec, at, byte):
+@pytest.mark.parametrize("codec", ["binary", "lm2", "lowrank_fit_r8"])
+def test_what_a_receiver_finds_not_finite_in_a_keyframe_makes_all_ranks_send_keyframes(collective, codec):
     # found in one step, told in the next, acted upon by all in the one after it
-    expected = [1] * (at + 2) + [2] * (8 - at - 2)
-    assert run_ranks(3, _corrupted, collective, codec, at, byte) == [[expected, 1]] * 3
+    assert run_ranks(3, _corrupted, collective, codec) == [[[1, 1, 2, 2, 2], 1]] * 3

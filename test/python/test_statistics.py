@@ -108,14 +108,14 @@ def _ranks(rank, collective):
     shape = us.blocks(collective, 9, 20)
     kept = Treatment("lm2", 2, True, statistics="previous")
     exact, other = Treatment("lm2", 2, True), Treatment("int2", 2, True, statistics="previous")
-    taken, write = [], us.collectives._lay_out
+    taken, opened = [], us.collectives._calls.open
 
-    def noted(place, sections, *rest):
-        size = write(place, sections, *rest)
-        taken.append([None if section.keyframe else section.statistics for section in sections])
-        return size
+    def noted(*given):
+        call = opened(*given)
+        taken.append([None if section.keyframe else section.statistics for section in call.sections])
+        return call
 
-    us.collectives._lay_out = noted
+    us.collectives._calls.open = noted
 
     def send(step, treatment, generation=0, change=lambda x: x):
         us.exchange(collective, step, [("k", change(slowly_varying(rank, step, "k", shape)), treatment)], generation)

@@ -4,7 +4,6 @@ A codec is a module of this package, or one size of a family (``lowrank_r32``: `
 
 - ``payload_bytes(tokens, channels, item_bytes) -> int``: the same figure as TypeScript's codec table.
 - ``EXACT``: whether decoding gives back the input bit for bit (then the tensor itself is what travels).
-- ``FINITE`` (optional, else true): whether ``decode`` gives finite numbers whatever the bytes.
 - ``DELAYED`` (optional): true where what is decoded serves from the next step on; the base is used until then.
 - ``encode(x, payload) -> Tensor``: ``x`` [B, N, C] float32, ``payload`` [B, payload_bytes] uint8, written whole.
   Returns a 0-d bool tensor, true where ``x`` held NaN or Inf.
@@ -13,7 +12,7 @@ A codec is a module of this package, or one size of a family (``lowrank_r32``: `
 - ``CHANNEL_SCALES`` (optional): the module whose ``of_channels`` gives the channels' scales; then ``encode`` takes them
   as ``channel_scales`` where they are not to come from ``x``.
 - ``TREND_GAIN`` (optional, else 1): with residual order 2, how much of what is decoded counts as the base's trend.
-- ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C].
+- ``decode(payload, tokens, channels) -> Tensor``: float32 [B, N, C], finite whatever the bytes.
 - ``encode_reference`` and ``decode_reference``: the same in the plainest form, the truth that tests compare with.
 
 ``encode`` never calls ``decode``: whoever keeps a base decodes its own payload with the same code that the
@@ -43,7 +42,3 @@ def load(name: str):
 
 def is_delayed(name: str) -> bool:
     return getattr(load(name), "DELAYED", False)
-
-
-def is_finite(codec) -> bool:
-    return getattr(codec, "FINITE", True)

@@ -10,7 +10,7 @@ Stored layout, ``scale_bytes(N, C)`` bytes: u as N little-endian float16, then v
 
 import torch
 
-from . import _sums
+from . import _sums, _values
 
 _HALF_MAX = 65504.0
 # of a channel's scale
@@ -52,8 +52,6 @@ def _stored(scale):
 
 
 def read_scales(payload, tokens: int, channels: int):
-    """u [B, N] and v [B, C] in float32 from ``payload`` [B, >= scale_bytes] uint8."""
-    raw = payload[:, : scale_bytes(tokens, channels)]
-    # a copy, because a view as float16 needs even strides, which one odd payload alone does not have
-    scales = raw.clone(memory_format=torch.contiguous_format).view(torch.float16).float()
+    """u [B, N] and v [B, C] in float32 from ``payload`` [B, >= scale_bytes] uint8; finite whatever the bytes."""
+    scales = _values.from_half(payload[:, : scale_bytes(tokens, channels)], payload.shape[0], tokens + channels)
     return scales[:, :tokens], scales[:, tokens:]

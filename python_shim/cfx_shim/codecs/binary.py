@@ -13,8 +13,6 @@ from . import _bit_planes, _scales
 EXACT = False
 # where its channels' scales come from
 CHANNEL_SCALES = _scales
-# a float16 scale that no encoder writes may be NaN or Inf
-FINITE = False
 
 
 def payload_bytes(tokens: int, channels: int, item_bytes: int) -> int:

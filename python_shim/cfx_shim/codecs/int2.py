@@ -14,8 +14,6 @@ from . import _bit_planes, _scales
 EXACT = False
 # where its channels' scales come from
 CHANNEL_SCALES = _scales
-# a float16 scale that no encoder writes may be NaN or Inf
-FINITE = False
 LOW, HIGH = 0.5, 2.0
 
 

@@ -31,9 +31,8 @@ from .vectors import (
 
 inlined = njit(error_model="numpy", fastmath=False, forceinline=True)
 
-# what a number is stored as; the last two are a scale of ``_log_scales`` and a predictor's beta
-FLOAT32, FLOAT16, BFLOAT16, SMALL_FLOAT, BETA = 0, 1, 2, 3, 4
-_BYTES = (4, 2, 2, 1, 1)
+# what a number is stored as; the last three are a scale of ``_scales``, one of ``_log_scales`` and a predictor's beta
+FLOAT32, FLOAT16, BFLOAT16, HALF_SCALE, SMALL_FLOAT, BETA = 0, 1, 2, 3, 4, 5
 # a predictor's steps
 _STEP = 1 / 64
 
@@ -146,6 +145,9 @@ def _widened(address, kind, bias):
         return half_value(shorts_at(address))
     if kind == BFLOAT16:
         return value_of(shorts_at(address) << all_ints(16))
+    if kind == HALF_SCALE:
+        value = half_value(shorts_at(address))
+        return either(below(magnitude(value), all_floats(np.inf)), value, all_floats(0.0))
     if kind == SMALL_FLOAT:
         return small_float_value(bytes_at(address), bias)
     return beta_value(bytes_at(address))
@@ -173,7 +175,7 @@ def clear(row, count):
 
 def _read_row(row, address, kind, bias, count, rest):
     """``row`` becomes the ``count`` numbers stored at ``address``. ``rest``: 64 bytes of scratch."""
-    item = 4 if kind == FLOAT32 else 2 if kind <= BFLOAT16 else 1
+    item = 4 if kind == FLOAT32 else 2 if kind <= HALF_SCALE else 1
     whole = count // LANES * LANES
     for c in range(0, whole, LANES):
         put_floats(row + 4 * c, _widened(address + item * c, kind, bias))

@@ -1,7 +1,7 @@
 """The kernel that decodes tokens and moves a receiver's state, or with order 0 writes what it decodes."""
 
 from . import shared
-from .arithmetic import FLOAT16, FLOAT32, SMALL_FLOAT, inlined, read_row, rounded_up
+from .arithmetic import FLOAT32, HALF_SCALE, SMALL_FLOAT, inlined, read_row, rounded_up
 from .digits import decode_digits, take_digits
 from .levels import picker
 from .means import read_means
@@ -105,7 +105,7 @@ def _decode_block(common, section, block, first, last, scratch):
     for start in range(first, last, LANES):
         count = min(LANES, last - start)
         if half_scales:
-            read_row(us, payload + 2 * start, FLOAT16, 0, count, rest)
+            read_row(us, payload + 2 * start, HALF_SCALE, 0, count, rest)
         else:
             read_row(us, payload + 2 * start, SMALL_FLOAT, bias, 2 * count, rest)
         for row in range(count):

@@ -43,35 +43,57 @@ def takes(codec, order, blocks, keyframe=False):
     return form.codes(order, True, keyframe)
 
 
-def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
-    """See ``kernels.launch.encode``. Any channels that are side by side."""
-    kernels, x = library.kernels(), xs[0]
-    peers, tokens, channels = x.shape
-    blocks = peers - (own < peers)
-    steps = x.stride(0), x.stride(1), message.stride(0)
-    common, strips, scratch = _common(
-        codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues
-    )
-    sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
-    workers = _workers(count * tokens * channels)
-    if strips:
-        _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
-    seen = _run(kernels[_name(codec, "encode")], common, sections, count * tokens, workers, scratch)
-    if seen or first:
+class Encoding:
+    """See ``kernels.ops.Encoding``. Any channels that are side by side."""
+
+    def __init__(
+        self, xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False
+    ):  # fmt: skip
+        x = xs[0]
+        peers, tokens, channels = x.shape
+        blocks = peers - (own < peers)
+        steps = x.stride(0), x.stride(1), message.stride(0)
+        self._common, strips, self._scratch = _common(
+            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues
+        )
+        self._sections, count = _Sections(xs, states, message, offsets), len(xs) * blocks
+        self._elements, kernels = count * tokens * channels, library.kernels()
+        self._passes = [(kernels["statistics_kernel"], count * strips)] if strips else []
+        self._passes.append((kernels[_name(codec, "encode")], count * tokens))
+        self._first = first
         flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
-        for peer in range(peers):
-            ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
+        self._flags = [ctypes.c_uint8.from_address(flag + peer * message.stride(0)) for peer in range(peers)]
+
+    def __call__(self, xs):
+        self._sections.take(xs)
+        workers = _workers(self._elements)
+        for kernel, count in self._passes:
+            seen = _run(kernel, self._common, self._sections, count, workers, self._scratch)
+        if seen or self._first:
+            for flag in self._flags:
+                flag.value = seen
 
 
-def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False):
-    """See ``kernels.launch.decode``."""
-    targets, peers = states or outs, message.shape[0]
-    blocks = peers - (own < peers)
-    steps = 0, 0, message.stride(0)
-    common, _, scratch = _common(codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues)
-    sections, count = _sections(targets, targets, message, offsets), len(targets) * blocks
-    kernel = library.kernels()[_name(codec, "decode")]
-    _run(kernel, common, sections, count * tokens, _workers(count * tokens * channels), scratch)
+class Decoding:
+    """See ``kernels.ops.Decoding``."""
+
+    def __init__(
+        self, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False
+    ):  # fmt: skip
+        peers = message.shape[0]
+        blocks = peers - (own < peers)
+        steps = 0, 0, message.stride(0)
+        self._common, _, self._scratch = _common(
+            codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues
+        )
+        self._sections, count = _Sections(offsets, states, message, offsets), len(offsets) * blocks
+        self._count, self._elements = count * tokens, count * tokens * channels
+        self._kernel, self._moves = library.kernels()[_name(codec, "decode")], bool(states)
+
+    def __call__(self, outs):
+        if not self._moves:
+            self._sections.take(outs)
+        _run(self._kernel, self._common, self._sections, self._count, _workers(self._elements), self._scratch)
 
 
 @functools.cache
@@ -173,29 +195,44 @@ class _Kept:
         self.address = memory.ctypes.data
 
 
-def _sections(xs, states, message, offsets):
-    start = message.data_ptr()
-    addresses = []
-    for x, state, offset in zip(xs, states or xs, offsets):
-        addresses += x.data_ptr(), state.data_ptr(), start + offset
-    return (ctypes.c_int64 * len(addresses))(*addresses)
+class _Sections:
+    """Addresses of each section: x's, its state's, its payload's. Without states x, or what is decoded, is in their place."""
+
+    def __init__(self, xs, states, message, offsets):
+        start, size = message.data_ptr(), shared.SECTION_BYTES // 8
+        self._addresses = (ctypes.c_int64 * (size * len(xs)))()
+        self.address = ctypes.addressof(self._addresses)
+        self._alike = [(size * index + shared.X // 8, size * index + shared.STATE // 8) for index in range(len(xs))]
+        for index, offset in enumerate(offsets):
+            self._addresses[size * index + shared.PAYLOAD // 8] = start + offset
+        for (_, place), state in zip(self._alike, states):
+            self._addresses[place] = state.data_ptr()
+        self._stateless = not states
+        # what addresses point to
+        self._kept = states, message
+
+    def take(self, xs):
+        """From now on the tensors ``xs``."""
+        for (x_place, state_place), x in zip(self._alike, xs):
+            address = self._addresses[x_place] = x.data_ptr()
+            if self._stateless:
+                self._addresses[state_place] = address
 
 
 def _run(kernel, common, sections, count, workers, scratch):
     """``kernel`` over ``count`` pieces of work in ``workers`` parts; whether any of them gave other than 0."""
-    told, addresses = common.address, ctypes.addressof(sections)
-
-    def work(first, last):
-        memory = _memory(scratch)
-        kernel(memory, None, told, addresses, first, last, memory + 64)
-        return ctypes.c_int64.from_address(memory).value
-
     if workers == 1:
-        return work(0, count) != 0
+        return _work(kernel, common, sections, scratch, 0, count)
     size = -(-count // workers)
     parts = [(first, min(count, first + size)) for first in range(0, count, size)]
-    others = [_pool(workers - 1).submit(work, *part) for part in parts[1:]]
-    return any([work(*parts[0]), *(other.result() for other in others)])
+    others = [_pool(workers - 1).submit(_work, kernel, common, sections, scratch, *part) for part in parts[1:]]
+    return any([_work(kernel, common, sections, scratch, *parts[0]), *(other.result() for other in others)])
+
+
+def _work(kernel, common, sections, scratch, first, last):
+    memory = _memory(scratch)
+    kernel(memory, None, common.address, sections.address, first, last, memory + 64)
+    return ctypes.c_int64.from_address(memory).value != 0
 
 
 def _memory(size):

@@ -4,7 +4,7 @@ What coding and decoding do alike is here; both move a state by ``move``, so the
 """
 
 from . import shared
-from .arithmetic import BETA, FLOAT16, SMALL_FLOAT, inlined, read_row, rounded_up, write_row
+from .arithmetic import BETA, HALF_SCALE, SMALL_FLOAT, inlined, read_row, rounded_up, write_row
 from .vectors import LANES, byte_at, copy_bytes, floats_at, put_byte, put_floats, whole_at
 
 # bytes of one vector
@@ -35,7 +35,7 @@ def read_channels(common, payload, v, beta, rest):
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     scales, bias = payload + 2 * tokens, whole_at(common + shared.V_BIAS)
     if whole_at(common + shared.HALF_SCALES):
-        read_parts(v, scales, FLOAT16, 0, 2, common, rest)
+        read_parts(v, scales, HALF_SCALE, 0, 2, common, rest)
         planes = scales + 2 * channels
     else:
         read_parts(v, scales, SMALL_FLOAT, bias, 1, common, rest)

@@ -82,6 +82,13 @@ def half_scale(scale):
 
 
 @triton.jit
+def half_scale_value(stored):
+    """float32 of a float16 scale; NaN and Inf, which no encoder writes, are 0."""
+    value = stored.to(tl.float32)
+    return tl.where(tl.abs(value) < float("inf"), value, 0.0)
+
+
+@triton.jit
 def beta_code(mixed, trends):
     """``predictor.fit``'s byte, as int32 in -128..127."""
     beta = tl.where(trends > 0, tl.div_rn(mixed, trends), 0.0) * 64.0

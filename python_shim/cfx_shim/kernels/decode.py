@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from . import bit_planes, digits, trellis
-from .arithmetic import beta_value, narrowed, small_float_value
+from .arithmetic import beta_value, half_scale_value, narrowed, small_float_value
 from .means import means_at
 from .placement import chosen, rank_of, tile_of
 from .reconstruct import moved, reconstruct
@@ -63,9 +63,9 @@ def decode_kernel(
     row, known, _, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     if HALF_SCALES:
-        u = tl.load(payload.to(tl.pointer_type(tl.float16)) + row, mask=known, other=0.0).to(tl.float32)
+        u = half_scale_value(tl.load(payload.to(tl.pointer_type(tl.float16)) + row, mask=known, other=0.0))
         v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
-        v = v.to(tl.float32)
+        v = half_scale_value(v)
     else:
         u = small_float_value(tl.load(payload + row, mask=known, other=0).to(tl.int32), U_BIAS)
         v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=inside, other=0).to(tl.int32), V_BIAS)

@@ -52,3 +52,23 @@ torch.library.register_fake("cfx::encode", lambda *_: None, lib=_library)
 torch.library.register_fake("cfx::decode", lambda *_: None, lib=_library)
 
 encode, decode = torch.ops.cfx.encode.default, torch.ops.cfx.decode.default
+
+
+class Encoding:
+    """``encode`` into ``message`` with all arguments but ``xs`` bound. The first ``xs`` only say of what kind the others are."""
+
+    def __init__(self, xs, states, message, **how):
+        self._bound, self._how = (states, message), how
+
+    def __call__(self, xs):
+        encode(xs, *self._bound, **self._how)
+
+
+class Decoding:
+    """``decode`` out of ``message`` with all arguments but ``outs`` bound."""
+
+    def __init__(self, states, message, **how):
+        self._bound, self._how = (states, message), how
+
+    def __call__(self, outs):
+        decode(outs, *self._bound, **self._how)
