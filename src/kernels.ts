@@ -10,7 +10,10 @@ export const kernelsFolder = (env: SetupOptions['env']): string => join(cacheFol
 /** Ranks load what is there and never build, so that no rank keeps the others waiting; without it they are slower. */
 export async function ensureKernels(python: string, o: SetupOptions): Promise<void> {
   const command = [python, '-m', 'cfx_shim.cpu', kernelsFolder(o.env)];
-  const { code, stdout, tail } = await runProgram(command, o, { env: { PYTHONPATH: SHIM_PATH } });
+  const { code, stdout, tail } = await runProgram(command, o, {
+    env: { PYTHONPATH: SHIM_PATH },
+    onLine: (line) => line === 'building' && o.log("compiling the codecs' CPU kernels, once; this takes about a minute"),
+  });
   if (code !== 0) o.log(`no compiled CPU kernels, codecs will be slower: ${tail.at(-1) ?? `exit code ${code}`}`);
   else if (stdout.trim() === 'built') o.log("compiled the codecs' CPU kernels");
 }

@@ -38,10 +38,10 @@ def kernels():
     return _kernels
 
 
-def prepare(folder: str) -> str:
+def prepare(folder: str, on_build=lambda: None) -> str:
     """Build the kernels in ``folder`` unless they are there; returns "built", "present" or "numba is not installed".
 
-    A build takes the best part of a minute; of several processes one builds and the others wait. Raises OSError for a folder
+    A build takes the best part of a minute, and ``on_build`` is called before; of several processes one builds and the others wait. Raises OSError for a folder
     that cannot be used, and whatever numba and LLVM raise.
     """
     if any(importlib.util.find_spec(name) is None for name in ("numba", "llvmlite")):
@@ -52,6 +52,7 @@ def prepare(folder: str) -> str:
     path = os.path.join(folder, _file_name())
     if os.path.exists(path):
         return "present"
+    on_build()
     _build(path, machine)
     return "built"
 
