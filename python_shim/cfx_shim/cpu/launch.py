@@ -31,10 +31,7 @@ os.register_at_fork(after_in_child=_pools.clear)
 
 
 def takes(codec, order, blocks, keyframe=False):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``.
-
-    Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
-    """
+    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``."""
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
@@ -106,12 +103,9 @@ def _common(
     if not isinstance(form, formats.Format):
         return _without_scales_of_channels(form, numbers, kept_order, feedback, channels, split)
     order = 0 if keyframe else kept_order
-    middle = min(channels, form.group_channels(channels))
-    sums = 3 if order == 2 else 1
-    strip = min(_STRIP, channels)
-    lanes = _SUM_LANES
-    while lanes > 8 and lanes * strip * sums > _SUMS:
-        lanes //= 2
+    # the parts of a row are those of its scales, or of the trend where there is one scale
+    middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
+    numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
     # of a trellis each token of a batch has a lane, busy or not
     batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
@@ -124,26 +118,35 @@ def _common(
         shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
         shared.V_BIAS: _log_scales.V_BIAS,
         shared.U_BIAS: _log_scales.U_BIAS,
-        shared.STRIP: strip,
-        shared.LANES: lanes,
         shared.BATCH: batch,
         shared.CODE_BYTES: form.code_bytes(channels),
         shared.TABLES: tables.digits().ctypes.data,
+        shared.SCALES: form.channel_bytes,
+        shared.TOKEN_BYTES: 2 + form.code_bytes(channels),
         shared.CENTRED: form.centred,
         shared.TRELLIS: form.trellis,
     }
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    strip = -(-strip // _VECTOR) * _VECTOR
-    groups = _SUM_LANES // lanes
-    of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (5 + 3 * batch)
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
         of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
-    strips = sum(-(-part // numbers[shared.STRIP]) for part in (split, channels - split))
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
+
+
+def _statistics(numbers, order, channels, split):
+    """(``numbers`` and those that statistics need, strips of channels in a block, bytes of scratch) at residual ``order``."""
+    sums = 3 if order == 2 else 1
+    strip = min(_STRIP, channels)
+    lanes = _SUM_LANES
+    while lanes > 8 and lanes * strip * sums > _SUMS:
+        lanes //= 2
+    whole, groups = -(-strip // _VECTOR) * _VECTOR, _SUM_LANES // lanes
+    room = 64 + 4 * whole * (4 + sums * lanes * (groups.bit_length() + 1))
+    strips = sum(-(-part // strip) for part in (split, channels - split))
+    return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
 
 
 def _without_scales_of_channels(form, numbers, order, feedback, channels, split):

@@ -16,7 +16,9 @@ STARTS, CONTINUES = 8 * 27, 8 * 28
 MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 29, 8 * 30, 8 * 31, 8 * 47
 # of a byte an element: two float32, and whether it is one itself
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
-COMMON_BYTES = 8 * 65
+# of statistics: bytes that a payload holds for each channel, or 0, and for each token
+SCALES, TOKEN_BYTES = 8 * 65, 8 * 66
+COMMON_BYTES = 8 * 67
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane

@@ -19,6 +19,14 @@ class _Kind:
 
     centred = trellis = False
 
+    def in_trend_groups(self, channels, size):
+        """Whether kernels serve a trend beside a native base, a scale for ``size`` channels; it comes in parts of a token."""
+        return True
+
+    def passes(self, order):
+        """Over its inputs, of the statistics launch."""
+        return 1
+
 
 @dataclass(frozen=True)
 class Format(_Kind):
@@ -41,13 +49,18 @@ class Format(_Kind):
     def groups(self):
         return 1 if self.half_scales else 2
 
+    @property
+    def channel_bytes(self):
+        """Of a channel's scale; those of a token take two in either way."""
+        return 2 if self.half_scales else 1
+
     def code_bytes(self, channels):
         """Of a token, beside its scales."""
         return self.bits * ((channels + 7) // 8) if self.bits else ternary.code_bytes(channels)
 
     def history_bytes(self, channels):
         """Of a sender's history, see ``cfx_shim.statistics``."""
-        return -(-((2 if self.half_scales else 1) * channels + 1) // SECTION_ALIGN) * SECTION_ALIGN
+        return -(-(self.channel_bytes * channels + 1) // SECTION_ALIGN) * SECTION_ALIGN
 
     def group_channels(self, channels):
         """Channels that one u covers, in whole bytes of a bit plane."""
@@ -64,14 +77,19 @@ class Format(_Kind):
         """Whether kernels serve a state in 8 bits, with a scale for ``size`` channels: one u covers whole groups of them."""
         return self.groups == 1 or self.group_channels(channels) % size == 0
 
+    def in_trend_groups(self, channels, size):
+        return not self.half_scales or _goes_on(channels, size)
+
+    def passes(self, order):
+        return 2 if self.centred or (self.half_scales and order == 2) else 1
+
     def codes(self, order, feedback, keyframe=False):
         """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""
         if self.centred or keyframe:
             return self.centred and (keyframe or order == 0)
         if self.trellis:
             return order == 0 or feedback
-        # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
-        return order < 2 or (feedback and not self.half_scales)
+        return order < 2 or feedback
 
 
 @dataclass(frozen=True)
@@ -124,6 +142,12 @@ class Largest(_Kind):
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: a prediction is fitted beside the scales, of which there are none."""
         return not keyframe and order < 2
+
+
+def _goes_on(channels, size):
+    """Whether groups of ``size`` channels of a trend, which begin anew with a token's second part, do so with a whole group."""
+    middle = _log_scales.group_channels(channels)
+    return middle >= channels or middle % size == 0
 
 
 @functools.cache

@@ -76,7 +76,8 @@ _STARTS_NOTHING = {"MEANS": 0, "STARTS": 0, "CONTINUES": False}
 def encode_constants(
     form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False, start=_STARTS_NOTHING
 ):
-    shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
+    shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
+    middle = min(channels, _log_scales.group_channels(channels))
     history = form.history_bytes(channels)
     known = shape_constants(form, channels, eight_bit, soft)
     if keeps:
@@ -92,8 +93,16 @@ def encode_constants(
         "KEEPS": keeps,
         "HISTORY": history,
         "HISTORY_WIDTH": tiles.power_of_two(history),
+        "MIDDLE": middle,
+        "SHIFT_EARLY": _grid_shift(middle),
+        "SHIFT_LATE": _grid_shift(channels - middle),
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
     }
+
+
+def _grid_shift(count):
+    """Of ``_sums.over_channels`` of so many, or of none."""
+    return max(2, (count - 1).bit_length()) if count else 2
 
 
 def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
@@ -105,10 +114,9 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
         "CHANNELS": channels,
         "STRIP": strip,
         "ORDER": order,
-        "HALF_SCALES": form.half_scales,
+        "SCALES": form.channel_bytes,
         "GROUP": form.group_channels(channels),
-        "GROUPS": form.groups,
-        "CODE_BYTES": form.code_bytes(channels),
+        "TOKEN_BYTES": 2 + form.code_bytes(channels),
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
