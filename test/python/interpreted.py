@@ -133,9 +133,9 @@ class PerToken(Case):
         # the first of two launches for other tensors saw something, or nothing: the flag must not depend on what was there
         for before in (0, 1):
             found[:, -16] = before
-            per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
+            per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
             wrong += same("message", message, found)
-        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], [], found, self.offsets, self.own, 0, False)
+        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], [], found, self.offsets, self.own, 0, True, False)
         wrong += same("flags behind another launch", message[:, -16], found[:, -16])
         if bool(message[0, -16]) != any(not bool(x[self.peers].isfinite().all()) for x in self.xs):
             wrong.append("flag")
@@ -244,7 +244,7 @@ class EveryQuotient(PerToken):
 
     def run(self):
         message, found = self.eager()[0], torch.full(self.shape, POISON, dtype=torch.uint8)
-        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
+        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
         return same("message", message, found)
 
 

@@ -26,7 +26,7 @@ from .arithmetic import (
 from .digits import code_digits, put_digits
 from .levels import halving, picker
 from .means import read_means
-from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, differences, move, read_channels, read_parts, write_parts
 from .starts import start_token
 from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
@@ -178,9 +178,9 @@ def _encode_block(common, section, block, first, last, scratch):
                     read_parts(held, place, kind, 0, item, common, rest)
             if order == 2:
                 read_trend(trend, block_trend, start + row, common, rest)
-            put_int(largest + 4 * row, _differences(delta, x_now, held, trend, beta, order, 0, end_first))
+            put_int(largest + 4 * row, differences(delta, x_now, held, trend, beta, order, 0, end_first))
             if parts == 2:
-                put_int(largest + ROW + 4 * row, _differences(delta, x_now, held, trend, beta, order, end_first, width))
+                put_int(largest + ROW + 4 * row, differences(delta, x_now, held, trend, beta, order, end_first, width))
         for part in range(parts):
             begin, end, shift, columns = 0, end_first, shift_first, columns_first
             if part == 1:
@@ -280,17 +280,3 @@ def _sum_of_scales(v, first, last, shift):
     top = largest_of(largest_bits(v, first, last))
     steps = sum_on_grid(v, first, last, ((top >> 23) + shift) << 23 | 1 << 22)
     return value_of_steps(all_ints(steps), all_ints(top), shift)
-
-
-@inlined
-def _differences(delta, x, held, trend, beta, order, first, last):
-    """What is to be coded of a row, into ``delta``; returns the maximum of its magnitudes' bits."""
-    largest = all_ints(0)
-    for c in range(first, last, LANES):
-        missed = floats_at(x + 4 * c) - floats_at(held + 4 * c)
-        if order == 2:
-            missed = missed - floats_at(trend + 4 * c) * floats_at(beta + 4 * c)
-        put_floats(delta + 4 * c, missed)
-        bits = bits_of(magnitude(missed))
-        largest = either_int(above(bits, largest), bits, largest)
-    return largest_of(largest)

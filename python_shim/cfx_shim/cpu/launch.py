@@ -100,9 +100,15 @@ def _common(
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
     }
-    if not isinstance(form, formats.Format):
-        return _without_scales_of_channels(form, numbers, kept_order, feedback, channels, split)
     order = 0 if keyframe else kept_order
+    numbers |= {
+        shared.ORDER: order,
+        shared.FEEDBACK: feedback,
+        shared.TOKEN_BYTES: form.token_bytes(channels),
+        shared.SCALES: form.channel_bytes,
+    }
+    if not isinstance(form, formats.Format):
+        return _without_scales_of_channels(form, numbers, order, channels, split)
     # the parts of a row are those of its scales, or of the trend where there is one scale
     middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
     numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
@@ -110,8 +116,6 @@ def _common(
     # of a trellis each token of a batch has a lane, busy or not
     batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
     numbers |= {
-        shared.ORDER: order,
-        shared.FEEDBACK: feedback,
         shared.MIDDLE: middle,
         shared.HALF_SCALES: form.half_scales,
         shared.BITS: form.bits,
@@ -119,10 +123,7 @@ def _common(
         shared.V_BIAS: _log_scales.V_BIAS,
         shared.U_BIAS: _log_scales.U_BIAS,
         shared.BATCH: batch,
-        shared.CODE_BYTES: form.code_bytes(channels),
         shared.TABLES: tables.digits().ctypes.data,
-        shared.SCALES: form.channel_bytes,
-        shared.TOKEN_BYTES: 2 + form.code_bytes(channels),
         shared.CENTRED: form.centred,
         shared.TRELLIS: form.trellis,
     }
@@ -149,13 +150,15 @@ def _statistics(numbers, order, channels, split):
     return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
 
 
-def _without_scales_of_channels(form, numbers, order, feedback, channels, split):
-    """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
+def _without_scales_of_channels(form, numbers, order, channels, split):
+    """``_common`` of a codec whose only statistics are a prediction's. Parts of a byte an element are those of the state's groups."""
+    numbers, strips, room = _statistics(numbers, order, channels, split) if order == 2 else (numbers, 0, 0)
+    row = 4 * (channels + 2 * _VECTOR)
     if isinstance(form, formats.Largest):
-        return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
+        return _Kept(numbers, {}), strips, max(room, 192 + 2 * 4 * _VECTOR * _VECTOR + 2 * row)
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
-    return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
+    return _Kept(numbers, singles), strips, max(room, 128 + 5 * row)
 
 
 def _name(codec, end):

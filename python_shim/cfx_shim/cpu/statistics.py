@@ -23,6 +23,7 @@ from .arithmetic import (
     small_float,
 )
 from .means import mean_bits
+from .parts import betas_of
 from .trend import first_group, groups_of, read_groups
 from .vectors import (
     LANES,
@@ -213,10 +214,8 @@ def _store_means(common, section, block, start, count, total, row, rest):
 @inlined
 def _store_betas(common, section, block, start, count, total, row_bytes, row, rest):
     """Betas of the sums at ``total`` into the block's message, and as stored into ``row``. Squares become what they leave."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     rank = block + (block >= whole_at(common + shared.OWN))
-    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-    betas = payload + tokens * whole_at(common + shared.TOKEN_BYTES) + channels * whole_at(common + shared.SCALES) + start
+    betas = betas_of(common, whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)) + start
     for c in range(0, count, LANES):
         own, mixed = floats_at(total + 4 * c), floats_at(total + row_bytes + 4 * c)
         trends = floats_at(total + 2 * row_bytes + 4 * c)

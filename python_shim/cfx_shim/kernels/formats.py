@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary
+from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary, topk
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -18,10 +18,17 @@ class _Kind:
     """What most kinds of codecs are not."""
 
     centred = trellis = False
+    # of a channel's scale in a payload
+    channel_bytes = 0
 
     def in_trend_groups(self, channels, size):
         """Whether kernels serve a trend beside a native base, a scale for ``size`` channels; it comes in parts of a token."""
         return True
+
+    def part_channels(self, channels, eight_bit):
+        """Channels of the first of two parts, or of all, with which strips of the statistics launch begin: a trend's, or a state's
+        in 8 bits."""
+        return channels if eight_bit else min(channels, _log_scales.group_channels(channels))
 
     def passes(self, order):
         """Over its inputs, of the statistics launch."""
@@ -51,8 +58,12 @@ class Format(_Kind):
 
     @property
     def channel_bytes(self):
-        """Of a channel's scale; those of a token take two in either way."""
+        """Of a channel's scale."""
         return 2 if self.half_scales else 1
+
+    def token_bytes(self, channels):
+        """Of a token, its scales and codes."""
+        return 2 + self.code_bytes(channels)
 
     def code_bytes(self, channels):
         """Of a token, beside its scales."""
@@ -80,6 +91,9 @@ class Format(_Kind):
     def in_trend_groups(self, channels, size):
         return not self.half_scales or _goes_on(channels, size)
 
+    def part_channels(self, channels, eight_bit):
+        return self.group_channels(channels)
+
     def passes(self, order):
         return 2 if self.centred or (self.half_scales and order == 2) else 1
 
@@ -100,13 +114,17 @@ class PerToken(_Kind):
     largest_scale: float
     floats: bool
 
+    def token_bytes(self, channels):
+        """As a Format's."""
+        return 2 + channels
+
     def in_whole_groups(self, channels, size):
         """As a Format's: a program holds a token's whole row."""
         return True
 
     def codes(self, order, feedback, keyframe=False):
-        """As a Format's: what goes without a base."""
-        return keyframe or order == 0
+        """As a Format's."""
+        return keyframe or order < 2 or feedback
 
 
 @dataclass(frozen=True)
@@ -135,13 +153,20 @@ class LowRank(_Kind):
 class Largest(_Kind):
     """The largest of every 16 channels, as in ``codecs.topk``: without scales."""
 
+    def token_bytes(self, channels):
+        """As a Format's."""
+        return topk.payload_bytes(1, channels, 0)
+
     def in_whole_groups(self, channels, size):
         """As a Format's: kernels take channels in stretches of 32."""
         return 32 % size == 0
 
+    def in_trend_groups(self, channels, size):
+        return _goes_on(channels, size)
+
     def codes(self, order, feedback, keyframe=False):
-        """As a Format's: a prediction is fitted beside the scales, of which there are none."""
-        return not keyframe and order < 2
+        """As a Format's."""
+        return not keyframe and (order < 2 or feedback)
 
 
 def _goes_on(channels, size):

@@ -115,8 +115,8 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
         "STRIP": strip,
         "ORDER": order,
         "SCALES": form.channel_bytes,
-        "GROUP": form.group_channels(channels),
-        "TOKEN_BYTES": 2 + form.code_bytes(channels),
+        "GROUP": form.part_channels(channels, eight_bit),
+        "TOKEN_BYTES": form.token_bytes(channels),
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
@@ -142,31 +142,14 @@ def encode(
     blocks = peers - (own < peers)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     soft = interpreted()
-    flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
     start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
     if keyframe:
         # what is coded has no base
         order = 0
-    reads_groups = eight_bit and order > 0
-    tensors = (*three(xs), *three(states or xs), message, *three(offsets))
-    strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
-        group = form.group_channels(channels)
-        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, reads_groups or order == 2, soft)
-        strips = triton.cdiv(group, strip) + triton.cdiv(max(0, channels - group), strip)
-        statistics_kernel[(strips, blocks, len(xs))](
-            *tensors,
-            *strides,
-            flags if first else -1,
-            tokens,
-            *(_sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)),
-            own,
-            peers,
-            **statistics_constants(form, channels, order, strip, reads_groups, soft, start["MEANS"]),
-            num_warps=4,
-            **OPTIONS,
-        )
+        sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
+        take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     residual = message
@@ -174,12 +157,18 @@ def encode(
         residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
-        *tensors,
+        *three(xs),
+        *three(states or xs),
+        message,
+        *three(offsets),
         *three(histories or [message]),
         workspace,
         residual,
-        *strides,
-        flags,
+        xs[0].stride(0),
+        xs[0].stride(1),
+        message.stride(0),
+        *steps,
+        message.shape[1] - 16,
         tokens,
         taken,
         stride,
@@ -196,6 +185,38 @@ def encode(
         if order > 0:
             outs = [] if not eight_bit else [torch.empty_like(xs[0][:blocks]) for _ in xs]
             decode(form, outs, states, message, offsets, own, order, tokens, channels, xs[0].dtype)
+
+
+def take_statistics(form, xs, states, message, offsets, own, order, first=False, sample=None, means=0):
+    """The statistics launch: channel scales and, with order 2, betas into ``message``, of a ``sample`` as ``_sample``'s or all
+    tokens. ``first`` as in ``encode``: then it clears the flags."""
+    peers, tokens, channels = xs[0].shape
+    blocks = peers - (own < peers)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
+    soft, reads_groups = interpreted(), eight_bit and order > 0
+    group = form.part_channels(channels, reads_groups)
+    rest = max(0, channels - group)
+    others = blocks * len(xs) * (2 if rest else 1)
+    strip = tiles.strip(group, xs[0].element_size(), others, reads_groups or order == 2, soft)
+    strips = triton.cdiv(group, strip) + triton.cdiv(rest, strip)
+    statistics_kernel[(strips, blocks, len(xs))](
+        *three(xs),
+        *three(states or xs),
+        message,
+        *three(offsets),
+        xs[0].stride(0),
+        xs[0].stride(1),
+        message.stride(0),
+        *steps,
+        message.shape[1] - 16 if first else -1,
+        tokens,
+        *(sample or (tokens, 1)),
+        own,
+        peers,
+        **statistics_constants(form, channels, order, strip, reads_groups, soft, means),
+        num_warps=4,
+        **OPTIONS,
+    )
 
 
 def find_paths(form, residual, sections, message, offsets, own):

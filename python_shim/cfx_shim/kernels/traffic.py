@@ -12,7 +12,7 @@ from .formats import Largest, LowRank, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
-# of those that need no statistics
+# of those that need no statistics, or only with order 2
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 # a sender's last one moves its base, with order 1 and 2
 _TRELLIS_LAUNCHES = {"encode": ("statistics", "scales", "paths", "decode"), "decode": ("decode",)}
@@ -34,7 +34,7 @@ def launches(form, order=1):
     if isinstance(form, LowRank):
         known = _LOW_RANK_LAUNCHES
     elif isinstance(form, (PerToken, Largest)):
-        return _LONE_LAUNCHES
+        return LAUNCHES if order == 2 else _LONE_LAUNCHES
     elif form.trellis:
         known = _TRELLIS_LAUNCHES
     else:
