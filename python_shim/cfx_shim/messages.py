@@ -199,7 +199,9 @@ def _triton_takes(section, in_eight_bits):
     form = formats.of(section.codec_name)
     if form is None or not form.codes(section.order, section.treatment.feedback, section.keyframe):
         return False
-    return not in_eight_bits or form.in_whole_groups(section.channels, EIGHT_BIT_GROUP)
+    if in_eight_bits:
+        return form.in_whole_groups(section.channels, EIGHT_BIT_GROUP)
+    return section.order < 2 or form.in_trend_groups(section.channels, EIGHT_BIT_GROUP)
 
 
 def _launches(path):

@@ -133,9 +133,9 @@ class PerToken(Case):
         # the first of two launches for other tensors saw something, or nothing: the flag must not depend on what was there
         for before in (0, 1):
             found[:, -16] = before
-            per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
+            per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
             wrong += same("message", message, found)
-        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], [], found, self.offsets, self.own, 0, False)
+        per_token_launch.encode(self.codec, [torch.zeros_like(x) for x in self.xs], [], found, self.offsets, self.own, 0, True, False)
         wrong += same("flags behind another launch", message[:, -16], found[:, -16])
         if bool(message[0, -16]) != any(not bool(x[self.peers].isfinite().all()) for x in self.xs):
             wrong.append("flag")
@@ -244,7 +244,7 @@ class EveryQuotient(PerToken):
 
     def run(self):
         message, found = self.eager()[0], torch.full(self.shape, POISON, dtype=torch.uint8)
-        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True)
+        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
         return same("message", message, found)
 
 
@@ -348,6 +348,8 @@ def cases(which):
 
 
 def alone():
+    import interpreted_orders
+
     for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0), ("ternary", 0), ("ternary", 1)]:
         for dtype in DTYPES:
             yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
@@ -373,6 +375,7 @@ def alone():
     for order, base_dtype in ((0, "native"), (1, "native"), (2, "native"), (2, "int8")):
         case = Garbage("ternary", order, "bfloat16", tokens=9, channels=64, base_dtype=base_dtype)
         yield f"ternary, order {order}, {base_dtype}, any bytes", case
+    yield from interpreted_orders.alone()
     yield from per_token()
     yield from largest()
     yield from trellis()
@@ -475,6 +478,9 @@ def largest():
 
 
 def steps():
+    import interpreted_orders
+
+    yield from interpreted_orders.steps()
     for codec, order in (*FORMATS, ("lm1", 1)):
         for tokens, channels in ((66, 9), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
             name = f"{codec}, order {order}, the step before, {tokens} tokens, {channels} channels"

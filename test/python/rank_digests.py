@@ -2,7 +2,7 @@
 (TRITON_INTERPRET=1) and without, and compare.
 
 Steps of q, k and v in bfloat16, v with another codec, and a tensor that rides along; both collectives, with exact statistics,
-with others, with codecs that need none, with codes other than bit planes, and with keyframes that kernels code. Prints
+with others, with codecs that need none without a base, with codes other than bit planes, and with keyframes that kernels code. Prints
 {"launches": how many launches of each kernel there were, "digests": [...]}, in the order of the steps.
 """
 
@@ -27,14 +27,14 @@ from cfx_shim.plan import Treatment  # noqa: E402
 EXACT = 4, Treatment("lm2", 2, True), Treatment("binary", 1, True)
 OTHER_CODES = 4, Treatment("ternary", 2, True), Treatment("topk", 1, True)
 TRELLIS = 3, Treatment("tcq2", 2, True), Treatment("tcq1", 1, True)
-STATELESS = 3, Treatment("fp8", 0, True), Treatment("int8", 0, True)
+BYTES = 3, Treatment("fp8", 0, True), Treatment("int8", 2, True)
 KEYFRAMES = (
     4,
     Treatment("lm2", 2, True, "centred5", statistics="previous"),
     Treatment("binary", 1, True, "int8", statistics="sampled"),
 )
 OTHERS = 5, Treatment("lm2", 2, True, statistics="previous"), Treatment("binary", 1, True, statistics="sampled")
-CASES = {"exact": EXACT, "others": OTHERS, "none": STATELESS, "other codes": OTHER_CODES, "keyframes": KEYFRAMES, "trellis": TRELLIS}
+CASES = {"exact": EXACT, "others": OTHERS, "bytes": BYTES, "other codes": OTHER_CODES, "keyframes": KEYFRAMES, "trellis": TRELLIS}
 
 
 def digest(tensor):

@@ -177,15 +177,20 @@ def test_all_figures_are_there(monkeypatch):
     assert answer["times"]["lowrank_r8"]["traffic"] is None
 
 
-def test_what_takes_no_statistics_is_modelled_as_one_launch_each_way_and_only_with_the_orders_it_serves():
+def test_launches_and_passes_are_modelled_as_they_are_and_only_with_the_orders_that_kernels_serve():
     moved = {"bytesAnElement": 2, "launches": 1}
     for codec in ("fp8", "int8"):
         assert codecs_main._traffic(codec, 0, 2) == {"encode": moved, "decode": moved}
-        assert codecs_main._traffic(codec, 1, 2) is None
     moved = {"encode": {"bytesAnElement": 6, "launches": 1}, "decode": {"bytesAnElement": 4, "launches": 1}}
-    assert codecs_main._traffic("topk", 1, 2) == moved
-    assert codecs_main._traffic("topk", 2, 2) is None
+    fitted = {"encode": {"bytesAnElement": 5 + 8, "launches": 2}, "decode": {"bytesAnElement": 6, "launches": 1}}
+    for codec in ("fp8", "int8", "topk"):
+        assert codecs_main._traffic(codec, 1, 2) == moved
+        # a launch before that fits the prediction
+        assert codecs_main._traffic(codec, 2, 2) == fitted
     # two passes for their statistics
+    fitted["encode"]["bytesAnElement"] += 5
+    for codec in ("binary", "int2"):
+        assert codecs_main._traffic(codec, 2, 2) == fitted
     moved = {"encode": {"bytesAnElement": 4 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
     for codec in ("centred4", "centred5"):
         assert codecs_main._traffic(codec, 0, 2) == moved

@@ -38,9 +38,13 @@ STRIP = 32
 
 def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False):
     form = formats.of(codec)
+    if kind == "statistics":
+        means = launch.means_constant(form, 16, channels)
+        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False, means)
     if isinstance(form, formats.PerToken):
-        known = per_token_launch.constants(form, channels, False, starts, continues, eight_bit)
-        return getattr(per_token, f"{kind}_kernel"), known | ({"DTYPE": tl.bfloat16} if kind == "decode" else {})
+        known = per_token_launch.constants(form, channels, False, order, eight_bit, starts, continues)
+        added = {"DTYPE": tl.bfloat16} if kind == "decode" else {"FEEDBACK": True}
+        return getattr(per_token, f"{kind}_kernel"), known | added
     if isinstance(form, formats.Largest):
         if kind == "encode":
             return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
@@ -48,8 +52,6 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
     start = launch.start_constants(form, 16, channels, starts, continues)
     if kind == "paths":
         return path_kernel, launch.path_constants(form, channels)
-    if kind == "statistics":
-        return statistics_kernel, launch.statistics_constants(form, channels, order, STRIP, eight_bit, False, start["MEANS"])
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
@@ -61,10 +63,10 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
 def warps(kind, known, target="sm_90"):
     if kind == "paths":
         return known["LANES"] // 32
-    if "FLOATS" in known:
-        return per_token_launch.warps(known)
     if kind == "statistics":
         return 4
+    if "FLOATS" in known:
+        return per_token_launch.warps(known)
     if kind == "decode" or "KEEPS" not in known:
         return tiles.row_warps(known["ROWS"], known["WIDTH"])
     return launch.encode_warps(known, TARGETS[target].warp_size)
@@ -188,7 +190,7 @@ def test_a_byte_an_element_is_coded_in_one_launch_and_decoded_in_one(monkeypatch
         monkeypatch.setattr(per_token_launch, f"{name}_kernel", kernel)
     form, blocks = formats.of("fp8"), torch.zeros(3, 8, 64)
     xs, message = [blocks] * 3, torch.zeros(3, 4096, dtype=torch.uint8)
-    per_token_launch.encode(form, xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, True)
+    per_token_launch.encode(form, xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, True, True)
     assert tuple(launched) == traffic.launches(form)["encode"]
     launched.clear()
     per_token_launch.decode(form, xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, 8, 64, torch.float32)
@@ -335,7 +337,7 @@ def test_means_that_are_taken_off_cost_a_second_pass_over_the_tensor(tmp_path):
     kernel, known = compiled("statistics", "centred5", 4096, 0, "sm_90")
     # beside them every thread reads back the means of its channels
     found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.warp_size / (64 * STRIP)
-    assert found == traffic.bytes_an_element("statistics", 0, item_bytes=2, centred=True)
+    assert found == traffic.bytes_an_element("statistics", 0, item_bytes=2, passes=formats.of("centred5").passes(0))
     assert found == traffic.keyframe_bytes_an_element("statistics", 2, item_bytes=2, centred=True)
 
 

@@ -101,7 +101,10 @@ def _decode_block(common, section, block, first, last, scratch):
         read_means(common, planes, beta, width, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
-    parts = 1 if half_scales else 2
+    # where channels that share a token's first scale end in a row
+    parts, end_first = 2, second
+    if half_scales:
+        parts, end_first = 1, width
     for start in range(first, last, LANES):
         count = min(LANES, last - start)
         if half_scales:
@@ -122,7 +125,7 @@ def _decode_block(common, section, block, first, last, scratch):
                 first_u, second_u, signs = float_at(us + 8 * row), float_at(us + 8 * row + 4), path_row + bits * row_room
                 move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
             else:
-                _decode_token(common, planes, start + row, own_planes, second, width, v, us + 4 * parts * row, order, held, trend, beta)
+                _decode_token(common, planes, start + row, own_planes, end_first, width, v, us + 4 * parts * row, order, held, trend, beta)
             if starts > 0:
                 start_token(common, held, width, base, start + row, trend, rest)
             elif staged:
@@ -132,7 +135,7 @@ def _decode_block(common, section, block, first, last, scratch):
 
 
 @inlined
-def _decode_token(common, planes, token, own_planes, second, width, v, us, order, held, trend, beta):
+def _decode_token(common, planes, token, own_planes, end_first, width, v, us, order, held, trend, beta):
     """A token's state by its bits or digits, or with order 0 they are put at ``held``. ``us``: its scales."""
     tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
     plane_bytes = (channels + 7) // 8
@@ -144,7 +147,7 @@ def _decode_token(common, planes, token, own_planes, second, width, v, us, order
         copy_planes(common, packed, step, own_planes, width // 8, False)
         packed, step = own_planes, width // 8
     for part in range(1 if whole_at(common + shared.HALF_SCALES) else 2):
-        begin, end = (0, second) if part == 0 else (second, width)
+        begin, end = (0, end_first) if part == 0 else (end_first, width)
         u = all_floats(float_at(us + 4 * part))
         if bits == 0:
             decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)

@@ -26,7 +26,7 @@ from .arithmetic import (
 from .digits import code_digits, put_digits
 from .levels import halving, picker
 from .means import read_means
-from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, differences, move, read_channels, read_parts, write_parts
 from .starts import start_token
 from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
@@ -149,9 +149,12 @@ def _encode_block(common, section, block, first, last, scratch):
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
 
-    parts = 1 if half_scales else 2
-    shift_first, shift_last = grid_shift(middle), grid_shift(channels - middle)
-    columns_first, columns_last = _sum_of_scales(v, 0, second, shift_first), _sum_of_scales(v, second, width, shift_last)
+    # channels that share a token's first scale, and where they end in a row
+    parts, of_first, end_first = 2, middle, second
+    if half_scales:
+        parts, of_first, end_first = 1, channels, width
+    shift_first, shift_last = grid_shift(of_first), grid_shift(channels - of_first)
+    columns_first, columns_last = _sum_of_scales(v, 0, end_first, shift_first), _sum_of_scales(v, end_first, width, shift_last)
     clear(helds, width)
     if centred:
         read_means(common, planes, helds, width, rest)
@@ -175,13 +178,13 @@ def _encode_block(common, section, block, first, last, scratch):
                     read_parts(held, place, kind, 0, item, common, rest)
             if order == 2:
                 read_trend(trend, block_trend, start + row, common, rest)
-            put_int(largest + 4 * row, _differences(delta, x_now, held, trend, beta, order, 0, second))
+            put_int(largest + 4 * row, differences(delta, x_now, held, trend, beta, order, 0, end_first))
             if parts == 2:
-                put_int(largest + ROW + 4 * row, _differences(delta, x_now, held, trend, beta, order, second, width))
+                put_int(largest + ROW + 4 * row, differences(delta, x_now, held, trend, beta, order, end_first, width))
         for part in range(parts):
-            begin, end, shift, columns = 0, second, shift_first, columns_first
+            begin, end, shift, columns = 0, end_first, shift_first, columns_first
             if part == 1:
-                begin, end, shift, columns = second, width, shift_last, columns_last
+                begin, end, shift, columns = end_first, width, shift_last, columns_last
             tops = ints_at(largest + part * ROW)
             rounders = us + part * ROW
             put_ints(rounders, rounder_of(tops, shift))
@@ -222,7 +225,7 @@ def _encode_block(common, section, block, first, last, scratch):
                     first_u, second_u = float_at(us + 4 * row), float_at(us + ROW + 4 * row)
                     move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
             else:
-                _code_token(common, planes, start + row, own_planes, second, width, delta, v, us + 4 * row, moves, order, held, trend, beta)
+                _code_token(common, planes, start + row, own_planes, end_first, width, delta, v, us + 4 * row, moves, order, held, trend, beta)
             if starts > 0:
                 start_token(common, trend, width, base, start + row, delta, rest)
             if moves and staged:
@@ -238,7 +241,7 @@ def _encode_block(common, section, block, first, last, scratch):
 
 
 @inlined
-def _code_token(common, planes, token, own_planes, second, width, delta, v, us, moves, order, held, trend, beta):
+def _code_token(common, planes, token, own_planes, end_first, width, delta, v, us, moves, order, held, trend, beta):
     """A token's bits or digits into its message; moves its state unless told not to. ``us``: the first of its scales."""
     tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
     ragged, parts = whole_at(common + shared.RAGGED), 1 if whole_at(common + shared.HALF_SCALES) else 2
@@ -248,7 +251,7 @@ def _code_token(common, planes, token, own_planes, second, width, delta, v, us, 
     if ragged or bits == 0:
         packed, step = own_planes, width // 8
     for part in range(parts):
-        begin, end = (0, second) if part == 0 else (second, width)
+        begin, end = (0, end_first) if part == 0 else (end_first, width)
         u = all_floats(float_at(us + part * ROW))
         if bits == 0:
             code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
@@ -277,17 +280,3 @@ def _sum_of_scales(v, first, last, shift):
     top = largest_of(largest_bits(v, first, last))
     steps = sum_on_grid(v, first, last, ((top >> 23) + shift) << 23 | 1 << 22)
     return value_of_steps(all_ints(steps), all_ints(top), shift)
-
-
-@inlined
-def _differences(delta, x, held, trend, beta, order, first, last):
-    """What is to be coded of a row, into ``delta``; returns the maximum of its magnitudes' bits."""
-    largest = all_ints(0)
-    for c in range(first, last, LANES):
-        missed = floats_at(x + 4 * c) - floats_at(held + 4 * c)
-        if order == 2:
-            missed = missed - floats_at(trend + 4 * c) * floats_at(beta + 4 * c)
-        put_floats(delta + 4 * c, missed)
-        bits = bits_of(magnitude(missed))
-        largest = either_int(above(bits, largest), bits, largest)
-    return largest_of(largest)

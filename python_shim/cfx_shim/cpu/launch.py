@@ -31,10 +31,7 @@ os.register_at_fork(after_in_child=_pools.clear)
 
 
 def takes(codec, order, blocks, keyframe=False):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``.
-
-    Scales from |x| take a pass of their own behind a prediction, which no kernel makes.
-    """
+    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``."""
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
@@ -125,31 +122,29 @@ def _common(
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
     }
-    if not isinstance(form, formats.Format):
-        return _without_scales_of_channels(form, numbers, kept_order, feedback, channels, split)
     order = 0 if keyframe else kept_order
-    middle = min(channels, form.group_channels(channels))
-    sums = 3 if order == 2 else 1
-    strip = min(_STRIP, channels)
-    lanes = _SUM_LANES
-    while lanes > 8 and lanes * strip * sums > _SUMS:
-        lanes //= 2
+    numbers |= {
+        shared.ORDER: order,
+        shared.FEEDBACK: feedback,
+        shared.TOKEN_BYTES: form.token_bytes(channels),
+        shared.SCALES: form.channel_bytes,
+    }
+    if not isinstance(form, formats.Format):
+        return _without_scales_of_channels(form, numbers, order, channels, split)
+    # the parts of a row are those of its scales, or of the trend where there is one scale
+    middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
+    numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
     # of a trellis each token of a batch has a lane, busy or not
     batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
     numbers |= {
-        shared.ORDER: order,
-        shared.FEEDBACK: feedback,
         shared.MIDDLE: middle,
         shared.HALF_SCALES: form.half_scales,
         shared.BITS: form.bits,
         shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
         shared.V_BIAS: _log_scales.V_BIAS,
         shared.U_BIAS: _log_scales.U_BIAS,
-        shared.STRIP: strip,
-        shared.LANES: lanes,
         shared.BATCH: batch,
-        shared.CODE_BYTES: form.code_bytes(channels),
         shared.TABLES: tables.digits().ctypes.data,
         shared.CENTRED: form.centred,
         shared.TRELLIS: form.trellis,
@@ -157,24 +152,35 @@ def _common(
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    strip = -(-strip // _VECTOR) * _VECTOR
-    groups = _SUM_LANES // lanes
-    of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (5 + 3 * batch)
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
         of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
-    strips = sum(-(-part // numbers[shared.STRIP]) for part in (split, channels - split))
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 
 
-def _without_scales_of_channels(form, numbers, order, feedback, channels, split):
-    """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
+def _statistics(numbers, order, channels, split):
+    """(``numbers`` and those that statistics need, strips of channels in a block, bytes of scratch) at residual ``order``."""
+    sums = 3 if order == 2 else 1
+    strip = min(_STRIP, channels)
+    lanes = _SUM_LANES
+    while lanes > 8 and lanes * strip * sums > _SUMS:
+        lanes //= 2
+    whole, groups = -(-strip // _VECTOR) * _VECTOR, _SUM_LANES // lanes
+    room = 64 + 4 * whole * (4 + sums * lanes * (groups.bit_length() + 1))
+    strips = sum(-(-part // strip) for part in (split, channels - split))
+    return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
+
+
+def _without_scales_of_channels(form, numbers, order, channels, split):
+    """``_common`` of a codec whose only statistics are a prediction's. Parts of a byte an element are those of the state's groups."""
+    numbers, strips, room = _statistics(numbers, order, channels, split) if order == 2 else (numbers, 0, 0)
+    row = 4 * (channels + 2 * _VECTOR)
     if isinstance(form, formats.Largest):
-        return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
+        return _Kept(numbers, {}), strips, max(room, 192 + 2 * 4 * _VECTOR * _VECTOR + 2 * row)
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
-    return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
+    return _Kept(numbers, singles), strips, max(room, 128 + 5 * row)
 
 
 def _name(codec, end):

@@ -4,8 +4,21 @@ What coding and decoding do alike is here; both move a state by ``move``, so the
 """
 
 from . import shared
-from .arithmetic import BETA, HALF_SCALE, SMALL_FLOAT, inlined, read_row, rounded_up, write_row
-from .vectors import LANES, byte_at, copy_bytes, floats_at, put_byte, put_floats, whole_at
+from .arithmetic import BETA, HALF_SCALE, SMALL_FLOAT, inlined, magnitude, read_row, rounded_up, write_row
+from .vectors import (
+    LANES,
+    above,
+    all_ints,
+    bits_of,
+    byte_at,
+    copy_bytes,
+    either_int,
+    floats_at,
+    largest_of,
+    put_byte,
+    put_floats,
+    whole_at,
+)
 
 # bytes of one vector
 ROW = 4 * LANES
@@ -41,9 +54,34 @@ def read_channels(common, payload, v, beta, rest):
         read_parts(v, scales, SMALL_FLOAT, bias, 1, common, rest)
         planes = scales + channels
     if whole_at(common + shared.ORDER) == 2:
-        betas = planes + tokens * whole_at(common + shared.CODE_BYTES)
-        read_parts(beta, betas, BETA, 0, 1, common, rest)
+        read_betas(common, payload, beta, rest)
     return planes
+
+
+@inlined
+def betas_of(common, payload):
+    """Where a payload's betas are, one for each channel."""
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    return payload + tokens * whole_at(common + shared.TOKEN_BYTES) + channels * whole_at(common + shared.SCALES)
+
+
+@inlined
+def read_betas(common, payload, beta, rest):
+    read_parts(beta, betas_of(common, payload), BETA, 0, 1, common, rest)
+
+
+@inlined
+def differences(delta, x, held, trend, beta, order, first, last):
+    """What is to be coded of a row, into ``delta``; returns the maximum of its magnitudes' bits."""
+    largest = all_ints(0)
+    for c in range(first, last, LANES):
+        missed = floats_at(x + 4 * c) - floats_at(held + 4 * c)
+        if order == 2:
+            missed = missed - floats_at(trend + 4 * c) * floats_at(beta + 4 * c)
+        put_floats(delta + 4 * c, missed)
+        bits = bits_of(magnitude(missed))
+        largest = either_int(above(bits, largest), bits, largest)
+    return largest_of(largest)
 
 
 @inlined

@@ -1,5 +1,5 @@
 """The kernels of codecs with one scale a token and a byte an element (``codecs._token_scales``): a token at a time, in the
-parts of a row in which a state that is started keeps it.
+parts of a row in which a state keeps it.
 """
 
 from . import shared
@@ -13,8 +13,9 @@ from .arithmetic import (
     signed_byte_value,
     whole_bits,
 )
-from .parts import read_parts, write_parts
+from .parts import differences, move, read_betas, read_parts, write_parts
 from .starts import start_token
+from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
     above,
@@ -128,28 +129,43 @@ _decode_float, _decode_whole = _decoder(_float_byte_value), _decoder(signed_byte
 
 
 def per_token_encode_kernel(common, sections, first, last, scratch):
-    """As ``encode_kernel``; moves no state, but may start one."""
+    """As ``encode_kernel``; of a keyframe, starts a state."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
-    middle, starts = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS)
-    width = rounded_up(middle) + rounded_up(channels - middle)
+    middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
+    width, moves = rounded_up(middle) + rounded_up(channels - middle), order > 0 and whole_at(common + shared.FEEDBACK) != 0
     most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
     staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels
-    rest, row = scratch, scratch + 64
-    decoded, change = row + 4 * width, row + 8 * width
+    rest, row, decoded = scratch, scratch + 64, scratch + 64 + 4 * width
+    # of what starts a state nothing is held
+    held_row, trend, beta = decoded + 4 * width, decoded + 8 * width, decoded + 12 * width
     seen = 0
     for index in range(first, last):
         token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
         block = index // tokens % blocks
         rank = block + (block >= whole_at(common + shared.OWN))
-        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
-        x += token * whole_at(common + shared.X_TOKEN_STEP)
+        given = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        given += token * whole_at(common + shared.X_TOKEN_STEP)
+        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        place = base + token * channels * item
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         target = payload + 2 * tokens + token * channels
+        x, held = given, place
         if staged:
             read_parts(row, x, kind, 0, item, common, rest)
             x = row
-        top = largest_of(largest_bits(x, 0, width))
+            if order > 0:
+                read_parts(held_row, held, kind, 0, item, common, rest)
+                held = held_row
+        if order == 2:
+            if token == 0 or index == first:
+                read_betas(common, payload, beta, rest)
+            read_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
+        if order > 0:
+            top = differences(row, x, held, trend, beta, order, 0, width)
+            x = row
+        else:
+            top = largest_of(largest_bits(x, 0, width))
         if top >= _INFINITY:
             seen, top = 1, 0
         put_ints(rest, bits_of(value_of(all_ints(top)) / all_floats(most)))
@@ -163,26 +179,48 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
             _code_float(x, target, middle, channels, scale, most, rest)
         else:
             _code_whole(x, target, middle, channels, scale, most, rest)
-        if starts > 0:
+        if moves or starts > 0:
             if bits == 0:
                 clear(decoded, width)
             elif floats:
                 _decode_float(target, decoded, middle, channels, scale, rest)
             else:
                 _decode_whole(target, decoded, middle, channels, scale, rest)
-            base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-            start_token(common, decoded, width, base, token, change, rest)
+        if starts > 0:
+            start_token(common, decoded, width, base, token, held_row, rest)
+        if moves:
+            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest)
+        elif order > 0:
+            copy_bytes(given, place, channels * item)
+            if order == 2:
+                # the trend of a base that is set is unknown
+                clear(trend, width)
+                write_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
     return seen
 
 
+@inlined
+def _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest):
+    """A token's state by what was ``decoded``. ``held``: its base's row, ``staged`` or in its place."""
+    for c in range(0, 4 * width, 4 * LANES):
+        move(order, held + c, trend + c, beta + c, floats_at(decoded + c), all_floats(1.0))
+    if staged:
+        place = base + token * whole_at(common + shared.CHANNELS) * whole_at(common + shared.ITEM_BYTES)
+        write_parts(held, place, True, common, rest)
+    if order == 2:
+        write_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
+
+
 def per_token_decode_kernel(common, sections, first, last, scratch):
-    """As ``decode_kernel`` with order 0, or of a keyframe."""
+    """As ``decode_kernel``, or of a keyframe."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    item, floats = whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
-    middle, starts = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS)
+    kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
+    middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width = rounded_up(middle) + rounded_up(channels - middle)
+    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels
     largest = float_at(common + shared.LARGEST_SCALE)
-    rest, row, change = scratch, scratch + 64, scratch + 64 + 4 * width
+    rest, decoded, held_row = scratch, scratch + 64, scratch + 64 + 4 * width
+    trend, beta = held_row + 4 * width, held_row + 8 * width
     for index in range(first, last):
         token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
         block = index // tokens % blocks
@@ -191,12 +229,23 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
         source = payload + 2 * tokens + token * channels
         scale = _scale_value(short_at(payload + 2 * token), largest)
         if floats:
-            _decode_float(source, row, middle, channels, scale, rest)
+            _decode_float(source, decoded, middle, channels, scale, rest)
         else:
-            _decode_whole(source, row, middle, channels, scale, rest)
+            _decode_whole(source, decoded, middle, channels, scale, rest)
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        place = base + token * channels * item
         if starts > 0:
-            start_token(common, row, width, base, token, change, rest)
+            start_token(common, decoded, width, base, token, held_row, rest)
+        elif order == 0:
+            write_parts(decoded, place, False, common, rest)
         else:
-            write_parts(row, base + token * channels * item, False, common, rest)
+            held = place
+            if staged:
+                held = held_row
+                read_parts(held, place, kind, 0, item, common, rest)
+            if order == 2:
+                if token == 0 or index == first:
+                    read_betas(common, payload, beta, rest)
+                read_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
+            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest)
     return 0

@@ -8,7 +8,7 @@ block or message to the next.
 (
     KIND, ITEM_BYTES, ORDER, FEEDBACK, TOKENS, CHANNELS, MIDDLE, HALF_SCALES, BITS, RAGGED, V_BIAS, U_BIAS,
     BLOCKS, OWN, X_BLOCK_STEP, X_TOKEN_STEP, STATE_BLOCK_STEP, TREND_AT, MESSAGE_STEP, STRIP, LANES, BATCH, SPLIT,
-    CODE_BYTES, TABLES, CENTRED, TRELLIS,
+    TOKEN_BYTES, TABLES, CENTRED, TRELLIS,
 ) = range(0, 8 * 27, 8)  # fmt: skip
 # of a keyframe, whose ORDER is 0: the order of the state that it starts, or 0; and whether it had a base before
 STARTS, CONTINUES = 8 * 27, 8 * 28
@@ -16,7 +16,9 @@ STARTS, CONTINUES = 8 * 27, 8 * 28
 MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 29, 8 * 30, 8 * 31, 8 * 47
 # of a byte an element: two float32, and whether it is one itself
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
-COMMON_BYTES = 8 * 65
+# bytes that a payload holds for each channel, or 0; TOKEN_BYTES are those for each token
+SCALES = 8 * 65
+COMMON_BYTES = 8 * 66
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane

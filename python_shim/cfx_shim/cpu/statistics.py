@@ -1,5 +1,6 @@
-"""The statistics kernel: channel scales, and with a prediction beta, of strips of channels, in one pass over a block; means
-that are taken off first are a pass before it.
+"""The statistics kernel: channel scales, and with a prediction beta, of strips of channels, in one pass over a block. What
+has to be known first is a pass before it: means that are taken off, and beta where scales are means of what is left by the
+prediction.
 
 Sums over tokens are those of ``codecs._sums``: 64 lanes, folded in halves. A strip takes as many neighbouring lanes at a
 time as the caller says, so that what it reads lies side by side and what it sums up stays in cache.
@@ -22,6 +23,7 @@ from .arithmetic import (
     small_float,
 )
 from .means import mean_bits
+from .parts import betas_of
 from .trend import first_group, groups_of, read_groups
 from .vectors import (
     LANES,
@@ -40,8 +42,9 @@ from .vectors import (
 )
 
 _SUM_LANES = 64
-# what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, or itself
-_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES = 0, 1, 2, 3
+# what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself, or
+# magnitudes without the prediction
+_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES, _MISSED = 0, 1, 2, 3, 4
 
 
 def statistics_kernel(common, sections, first, last, scratch):
@@ -69,24 +72,36 @@ def statistics_kernel(common, sections, first, last, scratch):
 def _strip(common, section, block, start, count, scratch):
     """``count`` channels from ``start`` on of one block."""
     row_bytes, rest, base_row = 4 * rounded_up(count), scratch, scratch + 64 + 4 * rounded_up(count)
-    total = scratch + 64 + 3 * row_bytes
+    beta_row, total = scratch + 64 + 3 * row_bytes, scratch + 64 + 4 * row_bytes
     # with order 0 there is no base, or what is taken off stands in its place
     clear(base_row, rounded_up(count))
-    measure = _SQUARES
-    if whole_at(common + shared.ORDER) == 2:
-        measure = _PRODUCTS
-    elif whole_at(common + shared.HALF_SCALES):
-        measure = _MAGNITUDES
-    if whole_at(common + shared.CENTRED):
-        _sum_up(common, section, block, start, count, _VALUES, scratch)
-        _store_means(common, section, block, start, count, total, base_row, rest)
-    _sum_up(common, section, block, start, count, measure, scratch)
-    _store(common, section, block, start, count, total, row_bytes, rest)
+    centred, order, size = whole_at(common + shared.CENTRED), whole_at(common + shared.ORDER), whole_at(common + shared.SCALES)
+    passes = 1
+    if centred or (order == 2 and size == 2):
+        passes = 2
+    for number in range(passes):
+        measure = _SQUARES
+        if centred and number == 0:
+            measure = _VALUES
+        elif order == 2 and number == 0:
+            measure = _PRODUCTS
+        elif order == 2:
+            measure = _MISSED
+        elif size == 2:
+            measure = _MAGNITUDES
+        _sum_up(common, section, block, start, count, measure, scratch)
+        if measure == _VALUES:
+            _store_means(common, section, block, start, count, total, base_row, rest)
+        elif measure == _PRODUCTS:
+            _store_betas(common, section, block, start, count, total, row_bytes, beta_row, rest)
+    if size:
+        _store_scales(common, section, block, start, count, total, rest)
 
 
 @inlined
 def _sum_up(common, section, block, start, count, measure, scratch):
-    """Leaves the sums behind ``scratch``' first 64 bytes and three rows, of which the second is the base with order 0."""
+    """Leaves the sums behind ``scratch``' first 64 bytes and four rows, of which the second is the base with order 0, and the
+    last beta."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
     lanes = whole_at(common + shared.LANES)
@@ -100,10 +115,12 @@ def _sum_up(common, section, block, start, count, measure, scratch):
     codes, scales = trend + start, trend + tokens * channels + first_group(start, split)
     width = rounded_up(count)
     staged = kind != FLOAT32 or width != count
-    row_bytes, sums = 4 * width, 3 if order == 2 else 1
+    row_bytes, sums = 4 * width, 3 if measure == _PRODUCTS else 1
     lane_bytes = sums * row_bytes
     rest, x_row, base_row = scratch, scratch + 64, scratch + 64 + row_bytes
-    trend_row, stack = scratch + 64 + 2 * row_bytes, scratch + 64 + 3 * row_bytes
+    trend_row, beta_row, stack = (
+        scratch + 64 + 2 * row_bytes, scratch + 64 + 3 * row_bytes, scratch + 64 + 4 * row_bytes,
+    )  # fmt: skip
     # groups of lanes in the order in which folding in halves adds them up, so that few of their sums are kept at a time
     groups, depth = _SUM_LANES // lanes, 0
     for leaf in range(groups):
@@ -122,7 +139,7 @@ def _sum_up(common, section, block, start, count, measure, scratch):
                         base_now = base_row
                 if order == 2:
                     read_groups(trend_row, codes + token * channels, scales + token * scale_step, count, rest)
-                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, measure)
+                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, beta_row, measure)
         depth += 1
         left = leaf
         while left & 1:
@@ -146,7 +163,7 @@ def _reversed_bits(number, end):
 
 
 @inlined
-def _add(total, row_bytes, x, base, trend, measure):
+def _add(total, row_bytes, x, base, trend, beta, measure):
     """A token more."""
     if measure == _PRODUCTS:
         for at in range(0, row_bytes, 4 * LANES):
@@ -158,6 +175,10 @@ def _add(total, row_bytes, x, base, trend, measure):
     elif measure == _MAGNITUDES:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)
+            put_floats(total + at, floats_at(total + at) + magnitude(delta))
+    elif measure == _MISSED:
+        for at in range(0, row_bytes, 4 * LANES):
+            delta = floats_at(x + at) - floats_at(base + at) - floats_at(trend + at) * floats_at(beta + at)
             put_floats(total + at, floats_at(total + at) + magnitude(delta))
     elif measure == _VALUES:
         for at in range(0, row_bytes, 4 * LANES):
@@ -191,30 +212,36 @@ def _store_means(common, section, block, start, count, total, row, rest):
 
 
 @inlined
-def _store(common, section, block, start, count, total, row_bytes, rest):
-    """Scales and betas of the sums at ``total`` into the block's message."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    half_scales, order = whole_at(common + shared.HALF_SCALES), whole_at(common + shared.ORDER)
-    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
+def _store_betas(common, section, block, start, count, total, row_bytes, row, rest):
+    """Betas of the sums at ``total`` into the block's message, and as stored into ``row``. Squares become what they leave."""
     rank = block + (block >= whole_at(common + shared.OWN))
-    scales = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP) + 2 * tokens
-    codes_at = scales + (2 * channels if half_scales else channels)
-    betas = codes_at + tokens * whole_at(common + shared.CODE_BYTES)
-    all_tokens = all_floats(np.float32(tokens))
+    betas = betas_of(common, whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)) + start
     for c in range(0, count, LANES):
-        own, here = floats_at(total + 4 * c), min(count - c, LANES)
-        if half_scales:
-            put_shorts(rest, half_scale(own / all_tokens))
-            copy_bytes(rest, scales + 2 * (start + c), 2 * here)
-            continue
-        if order == 2:
-            mixed, trends = floats_at(total + row_bytes + 4 * c), floats_at(total + 2 * row_bytes + 4 * c)
-            codes = beta_code(either(above(trends, all_floats(0.0)), mixed / trends, all_floats(0.0)))
-            put_bytes(rest, codes)
-            copy_bytes(rest, betas + start + c, here)
-            beta = beta_value(codes)
-            missed = own - (mixed * all_floats(2.0) - trends * beta) * beta
-            # rounding may leave less than nothing; a NaN stays
-            own = either(below(missed, all_floats(0.0)), all_floats(0.0), missed)
-        put_bytes(rest, small_float(root_of(own / all_tokens) * mean, bias))
-        copy_bytes(rest, scales + start + c, here)
+        own, mixed = floats_at(total + 4 * c), floats_at(total + row_bytes + 4 * c)
+        trends = floats_at(total + 2 * row_bytes + 4 * c)
+        codes = beta_code(either(above(trends, all_floats(0.0)), mixed / trends, all_floats(0.0)))
+        put_bytes(rest, codes)
+        copy_bytes(rest, betas + c, min(count - c, LANES))
+        beta = beta_value(codes)
+        put_floats(row + 4 * c, beta)
+        missed = own - (mixed * all_floats(2.0) - trends * beta) * beta
+        # rounding may leave less than nothing; a NaN stays
+        put_floats(total + 4 * c, either(below(missed, all_floats(0.0)), all_floats(0.0), missed))
+
+
+@inlined
+def _store_scales(common, section, block, start, count, total, rest):
+    """Scales of the sums at ``total`` into the block's message."""
+    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
+    size = whole_at(common + shared.SCALES)
+    rank = block + (block >= whole_at(common + shared.OWN))
+    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+    tokens = whole_at(common + shared.TOKENS)
+    scales, all_tokens = payload + 2 * tokens + size * start, all_floats(np.float32(tokens))
+    for c in range(0, count, LANES):
+        own, here = floats_at(total + 4 * c) / all_tokens, min(count - c, LANES)
+        if size == 2:
+            put_shorts(rest, half_scale(own))
+        else:
+            put_bytes(rest, small_float(root_of(own) * mean, bias))
+        copy_bytes(rest, scales + size * c, size * here)

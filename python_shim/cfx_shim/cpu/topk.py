@@ -6,7 +6,9 @@ They go by strips of 16 groups, whose values are one vector of float16 and whose
 import numpy as np
 
 from . import shared
-from .arithmetic import FLOAT32, half_bits, half_value, inlined, magnitude, read_row, write_row
+from .arithmetic import BETA, FLOAT32, clear, half_bits, half_value, inlined, magnitude, read_row, rounded_up, write_row
+from .parts import betas_of, move
+from .trend import read_whole_trend, write_whole_trend
 from .vectors import (
     LANES,
     above,
@@ -43,13 +45,14 @@ _INFINITY, _HALF_MAX = 0x7F800000, 65504.0
 
 
 def topk_encode_kernel(common, sections, first, last, scratch):
-    """As ``encode_kernel``, with order 0 or 1."""
+    """As ``encode_kernel``."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     moves = order > 0 and whole_at(common + shared.FEEDBACK) != 0
     staged = kind != FLOAT32 or channels % LANES > 0
     rest, values, positions = scratch, scratch + 64, scratch + 128
-    x_row, held_row = scratch + 192, scratch + 192 + 4 * _STRIP
+    x_row, held_row, beta = scratch + 192, scratch + 192 + 4 * _STRIP, scratch + 192 + 8 * _STRIP
+    trend = beta + 4 * rounded_up(channels)
     groups = (channels + LANES - 1) // LANES
     seen = 0
     for index in range(first, last):
@@ -58,13 +61,19 @@ def topk_encode_kernel(common, sections, first, last, scratch):
         rank = block + (block >= whole_at(common + shared.OWN))
         x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
         x += token * whole_at(common + shared.X_TOKEN_STEP)
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + token * channels * item
+        state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        base, block_trend = state + token * channels * item, state + whole_at(common + shared.TREND_AT)
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         stored = payload + 2 * token * groups
         places = payload + 2 * tokens * groups + token * ((groups + 1) // 2)
+        if order == 2:
+            if token == 0 or index == first:
+                read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
+            read_whole_trend(trend, block_trend, token, common, rest)
         for begin in range(0, channels, _STRIP):
             count = min(_STRIP, channels - begin)
             here = (count + LANES - 1) // LANES
+            trend_now, beta_now = trend + 4 * begin, beta + 4 * begin
             x_now, held = x + item * begin, base + item * begin
             if staged:
                 read_row(x_row, x_now, kind, 0, count, rest)
@@ -72,7 +81,7 @@ def topk_encode_kernel(common, sections, first, last, scratch):
                 if order > 0:
                     read_row(held_row, held, kind, 0, count, rest)
                     held = held_row
-            largest = _find(x_now, held, order, here, values, positions, rest)
+            largest = _find(x_now, held, trend_now, beta_now, order, here, values, positions, rest)
             if largest >= _INFINITY:
                 seen = 1
             halves = half_bits(_bounded(floats_at(values)))
@@ -81,29 +90,40 @@ def topk_encode_kernel(common, sections, first, last, scratch):
             copy_bytes(rest, stored + begin // LANES * 2, 2 * here)
             _put_pairs(places + begin // (2 * LANES), positions, here, rest)
             if moves:
-                _spread(held, order, here, values, positions)
+                _spread(held, trend_now, beta_now, order, here, values, positions)
                 if staged:
                     write_row(held, base + item * begin, kind, True, count, rest)
         if order > 0 and not moves:
             copy_bytes(x, base, channels * item)
+            # the trend of a base that is set is unknown
+            clear(trend, rounded_up(channels))
+        if order == 2:
+            write_whole_trend(trend, block_trend, token, common, rest)
     return seen
 
 
 def topk_decode_kernel(common, sections, first, last, scratch):
-    """As ``decode_kernel``, likewise."""
+    """As ``decode_kernel``."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     staged = kind != FLOAT32 or channels % LANES > 0
     rest, values, positions, held_row = scratch, scratch + 64, scratch + 128, scratch + 192
+    beta = held_row + 4 * _STRIP
+    trend = beta + 4 * rounded_up(channels)
     groups = (channels + LANES - 1) // LANES
     for index in range(first, last):
         token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
         block = index // tokens % blocks
         rank = block + (block >= whole_at(common + shared.OWN))
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + token * channels * item
+        state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        base, block_trend = state + token * channels * item, state + whole_at(common + shared.TREND_AT)
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         stored = payload + 2 * token * groups
         places = payload + 2 * tokens * groups + token * ((groups + 1) // 2)
+        if order == 2:
+            if token == 0 or index == first:
+                read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
+            read_whole_trend(trend, block_trend, token, common, rest)
         for begin in range(0, channels, _STRIP):
             count = min(_STRIP, channels - begin)
             here = (count + LANES - 1) // LANES
@@ -119,14 +139,16 @@ def topk_decode_kernel(common, sections, first, last, scratch):
                 if order > 0:
                     read_row(held_row, held, kind, 0, count, rest)
                 held = held_row
-            _spread(held, order, here, values, positions)
+            _spread(held, trend + 4 * begin, beta + 4 * begin, order, here, values, positions)
             if staged:
                 write_row(held, base + item * begin, kind, order > 0, count, rest)
+        if order == 2:
+            write_whole_trend(trend, block_trend, token, common, rest)
     return 0
 
 
 @inlined
-def _find(x, held, order, groups, values, positions, room):
+def _find(x, held, trend, beta, order, groups, values, positions, room):
     """Each group's largest magnitude's number and its place, the first of equals, of what is to be coded.
 
     Returns the bits of the largest magnitude of all, which is no number where one of them is none; such count as 0.
@@ -136,6 +158,8 @@ def _find(x, held, order, groups, values, positions, room):
         missed = floats_at(x + 4 * LANES * group)
         if order > 0:
             missed = missed - floats_at(held + 4 * LANES * group)
+        if order == 2:
+            missed = missed - floats_at(trend + 4 * LANES * group) * floats_at(beta + 4 * LANES * group)
         bits = bits_of(missed)
         size = bits & all_ints(0x7FFFFFFF)
         tops = either_int(above(size, tops), size, tops)
@@ -168,11 +192,12 @@ def _put_pairs(target, positions, groups, room):
 
 
 @inlined
-def _spread(held, order, groups, values, positions):
-    """Each group's value at its place and 0 beside it: added to what is ``held``, or with order 0 in its stead."""
+def _spread(held, trend, beta, order, groups, values, positions):
+    """Each group's value at its place and 0 beside it: what is ``held`` moves by it, or with order 0 it goes in its stead."""
     for group in range(groups):
-        here = mask_of_bits(1 << int_at(positions + 4 * group))
+        here, at = mask_of_bits(1 << int_at(positions + 4 * group)), 4 * LANES * group
         decoded = either(here, all_floats(float_at(values + 4 * group)), all_floats(0.0))
         if order > 0:
-            decoded = floats_at(held + 4 * LANES * group) + decoded
-        put_floats(held + 4 * LANES * group, decoded)
+            move(order, held + at, trend + at, beta + at, decoded, all_floats(1.0))
+        else:
+            put_floats(held + at, decoded)

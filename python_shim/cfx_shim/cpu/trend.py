@@ -103,6 +103,27 @@ def write_trend(row, trend, token, common, room):
 
 
 @inlined
+def read_whole_trend(row, trend, token, common, room):
+    """As ``read_trend``, the second part side by side with the first."""
+    codes, scales, split, rest = _token_at(trend, token, common)
+    read_groups(row, codes, scales, split, room)
+    if rest > 0:
+        read_groups(row + 4 * split, codes + split, scales + groups_of(split), rest, room)
+
+
+@inlined
+def write_whole_trend(row, trend, token, common, room):
+    """The other way. A vector behind ``row`` may be written to, which does not stay what it is."""
+    codes, scales, split, rest = _token_at(trend, token, common)
+    clear(row + 4 * (split + rest), LANES)
+    if rest > 0:
+        write_groups(row + 4 * split, codes + split, scales + groups_of(split), rest, room)
+        # zeros behind the first part
+        clear(row + 4 * split, LANES)
+    write_groups(row, codes, scales, split, room)
+
+
+@inlined
 def _token_at(trend, token, common):
     """Where a token's codes and scales are, and how many channels are before and after where groups begin anew."""
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)

@@ -14,10 +14,9 @@ from .arithmetic import (
     small_float,
     small_float_value,
     sum_over_channels,
-    sum_over_channels_signed,
     widened,
 )
-from .history import climb, finish, part_of, put_leaf, sample_first
+from .history import climb, finish, part_of, products, put_leaf, sample_first
 from .means import means_at
 from .placement import chosen, flag, rank_of, tile_of
 from .reconstruct import moved, reconstruct
@@ -81,6 +80,9 @@ def encode_kernel(
     KEEPS: tl.constexpr,
     HISTORY: tl.constexpr,
     HISTORY_WIDTH: tl.constexpr,
+    MIDDLE: tl.constexpr,
+    SHIFT_EARLY: tl.constexpr,
+    SHIFT_LATE: tl.constexpr,
     MEAN_MAGNITUDE: tl.constexpr,
     MEANS: tl.constexpr,
     STARTS: tl.constexpr,
@@ -129,8 +131,7 @@ def encode_kernel(
     if ORDER == 2:
         if KEEPS:
             if lane < taken:
-                mixed = tl.sum(sum_over_channels_signed(delta * last, shift), axis=0)
-                trends = tl.sum(sum_over_channels(last * last, shift), axis=0)
+                mixed, trends = products(delta, last, channel, shift, GROUPS, MIDDLE, SHIFT_EARLY, SHIFT_LATE)
         betas = payload + scales + tokens * CODE_BYTES + channel
         if PREVIOUS:
             codes = tl.load(history + (2 if HALF_SCALES else 1) * CHANNELS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary
+from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary, topk
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -18,6 +18,21 @@ class _Kind:
     """What most kinds of codecs are not."""
 
     centred = trellis = False
+    # of a channel's scale in a payload
+    channel_bytes = 0
+
+    def in_trend_groups(self, channels, size):
+        """Whether kernels serve a trend beside a native base, a scale for ``size`` channels; it comes in parts of a token."""
+        return True
+
+    def part_channels(self, channels, eight_bit):
+        """Channels of the first of two parts, or of all, with which strips of the statistics launch begin: a trend's, or a state's
+        in 8 bits."""
+        return channels if eight_bit else min(channels, _log_scales.group_channels(channels))
+
+    def passes(self, order):
+        """Over its inputs, of the statistics launch."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,22 @@ class Format(_Kind):
     def groups(self):
         return 1 if self.half_scales else 2
 
+    @property
+    def channel_bytes(self):
+        """Of a channel's scale."""
+        return 2 if self.half_scales else 1
+
+    def token_bytes(self, channels):
+        """Of a token, its scales and codes."""
+        return 2 + self.code_bytes(channels)
+
     def code_bytes(self, channels):
         """Of a token, beside its scales."""
         return self.bits * ((channels + 7) // 8) if self.bits else ternary.code_bytes(channels)
 
     def history_bytes(self, channels):
         """Of a sender's history, see ``cfx_shim.statistics``."""
-        return -(-((2 if self.half_scales else 1) * channels + 1) // SECTION_ALIGN) * SECTION_ALIGN
+        return -(-(self.channel_bytes * channels + 1) // SECTION_ALIGN) * SECTION_ALIGN
 
     def group_channels(self, channels):
         """Channels that one u covers, in whole bytes of a bit plane."""
@@ -64,14 +88,22 @@ class Format(_Kind):
         """Whether kernels serve a state in 8 bits, with a scale for ``size`` channels: one u covers whole groups of them."""
         return self.groups == 1 or self.group_channels(channels) % size == 0
 
+    def in_trend_groups(self, channels, size):
+        return not self.half_scales or _goes_on(channels, size)
+
+    def part_channels(self, channels, eight_bit):
+        return self.group_channels(channels)
+
+    def passes(self, order):
+        return 2 if self.centred or (self.half_scales and order == 2) else 1
+
     def codes(self, order, feedback, keyframe=False):
         """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""
         if self.centred or keyframe:
             return self.centred and (keyframe or order == 0)
         if self.trellis:
             return order == 0 or feedback
-        # the paper's scales are means of what the prediction leaves, which the sums before it do not tell
-        return order < 2 or (feedback and not self.half_scales)
+        return order < 2 or feedback
 
 
 @dataclass(frozen=True)
@@ -82,13 +114,17 @@ class PerToken(_Kind):
     largest_scale: float
     floats: bool
 
+    def token_bytes(self, channels):
+        """As a Format's."""
+        return 2 + channels
+
     def in_whole_groups(self, channels, size):
         """As a Format's: a program holds a token's whole row."""
         return True
 
     def codes(self, order, feedback, keyframe=False):
-        """As a Format's: what goes without a base."""
-        return keyframe or order == 0
+        """As a Format's."""
+        return keyframe or order < 2 or feedback
 
 
 @dataclass(frozen=True)
@@ -117,13 +153,26 @@ class LowRank(_Kind):
 class Largest(_Kind):
     """The largest of every 16 channels, as in ``codecs.topk``: without scales."""
 
+    def token_bytes(self, channels):
+        """As a Format's."""
+        return topk.payload_bytes(1, channels, 0)
+
     def in_whole_groups(self, channels, size):
         """As a Format's: kernels take channels in stretches of 32."""
         return 32 % size == 0
 
+    def in_trend_groups(self, channels, size):
+        return _goes_on(channels, size)
+
     def codes(self, order, feedback, keyframe=False):
-        """As a Format's: a prediction is fitted beside the scales, of which there are none."""
-        return not keyframe and order < 2
+        """As a Format's."""
+        return not keyframe and (order < 2 or feedback)
+
+
+def _goes_on(channels, size):
+    """Whether groups of ``size`` channels of a trend, which begin anew with a token's second part, do so with a whole group."""
+    middle = _log_scales.group_channels(channels)
+    return middle >= channels or middle % size == 0
 
 
 @functools.cache

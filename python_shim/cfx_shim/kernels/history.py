@@ -17,7 +17,7 @@ nodes are numbered from the root, 1, level by level; below h + i, the i-th of h 
 import triton
 import triton.language as tl
 
-from .arithmetic import beta_code, half_scale, small_float
+from .arithmetic import beta_code, half_scale, small_float, sum_over_channels, sum_over_channels_signed
 from .placement import flag
 
 _MOST = tl.constexpr(128)
@@ -37,6 +37,33 @@ def part_of(workspace, section, block, blocks, CHANNELS: tl.constexpr, HISTORY: 
     counters = workspace + _HEAD + (section * blocks + block).to(tl.int64) * words
     room = (counters + _MOST).to(tl.pointer_type(tl.uint8))
     return counters, room, (counters + _MOST + HISTORY // 4).to(tl.pointer_type(tl.float32))
+
+
+@triton.jit
+def products(
+    delta,
+    last,
+    channel,
+    shift,
+    GROUPS: tl.constexpr,
+    MIDDLE: tl.constexpr,
+    SHIFT_EARLY: tl.constexpr,
+    SHIFT_LATE: tl.constexpr,
+):
+    """A token's sums that the block's beta is fitted from, ``predictor.fit_block``'s: of delta · last and last · last, each
+    in the halves of ``_log_scales``, which are the rows of a tile, or of the only row what is before and from ``MIDDLE`` on.
+    """
+    mixed, trends = delta * last, last * last
+    if GROUPS == 2:
+        return tl.sum(sum_over_channels_signed(mixed, shift), axis=0), tl.sum(sum_over_channels(trends, shift), axis=0)
+    early = channel < MIDDLE
+    mixed = sum_over_channels_signed(tl.where(early, mixed, 0.0), SHIFT_EARLY) + sum_over_channels_signed(
+        tl.where(early, 0.0, mixed), SHIFT_LATE
+    )
+    trends = sum_over_channels(tl.where(early, trends, 0.0), SHIFT_EARLY) + sum_over_channels(
+        tl.where(early, 0.0, trends), SHIFT_LATE
+    )
+    return tl.sum(mixed, axis=0), tl.sum(trends, axis=0)
 
 
 @triton.jit

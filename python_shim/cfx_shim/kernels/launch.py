@@ -76,7 +76,8 @@ _STARTS_NOTHING = {"MEANS": 0, "STARTS": 0, "CONTINUES": False}
 def encode_constants(
     form, channels, order, feedback, eight_bit, soft, previous=False, keeps=False, start=_STARTS_NOTHING
 ):
-    shifts = [max(2, (size - 1).bit_length()) if size else 2 for size in form.group_sizes(channels)]
+    shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
+    middle = min(channels, _log_scales.group_channels(channels))
     history = form.history_bytes(channels)
     known = shape_constants(form, channels, eight_bit, soft)
     if keeps:
@@ -92,8 +93,16 @@ def encode_constants(
         "KEEPS": keeps,
         "HISTORY": history,
         "HISTORY_WIDTH": tiles.power_of_two(history),
+        "MIDDLE": middle,
+        "SHIFT_EARLY": _grid_shift(middle),
+        "SHIFT_LATE": _grid_shift(channels - middle),
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
     }
+
+
+def _grid_shift(count):
+    """Of ``_sums.over_channels`` of so many, or of none."""
+    return max(2, (count - 1).bit_length()) if count else 2
 
 
 def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
@@ -105,10 +114,9 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
         "CHANNELS": channels,
         "STRIP": strip,
         "ORDER": order,
-        "HALF_SCALES": form.half_scales,
-        "GROUP": form.group_channels(channels),
-        "GROUPS": form.groups,
-        "CODE_BYTES": form.code_bytes(channels),
+        "SCALES": form.channel_bytes,
+        "GROUP": form.part_channels(channels, eight_bit),
+        "TOKEN_BYTES": form.token_bytes(channels),
         "V_BIAS": _log_scales.V_BIAS,
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
@@ -134,31 +142,14 @@ def encode(
     blocks = peers - (own < peers)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     soft = interpreted()
-    flags = message.shape[1] - 16
     previous, keeps = statistics == "previous", bool(histories)
     start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
     if keyframe:
         # what is coded has no base
         order = 0
-    reads_groups = eight_bit and order > 0
-    tensors = (*three(xs), *three(states or xs), message, *three(offsets))
-    strides = (xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps)
     if not previous:
-        group = form.group_channels(channels)
-        strip = tiles.strip(group, xs[0].element_size(), blocks * len(xs) * form.groups, reads_groups or order == 2, soft)
-        strips = triton.cdiv(group, strip) + triton.cdiv(max(0, channels - group), strip)
-        statistics_kernel[(strips, blocks, len(xs))](
-            *tensors,
-            *strides,
-            flags if first else -1,
-            tokens,
-            *(_sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)),
-            own,
-            peers,
-            **statistics_constants(form, channels, order, strip, reads_groups, soft, start["MEANS"]),
-            num_warps=4,
-            **OPTIONS,
-        )
+        sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
+        take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     residual = message
@@ -166,12 +157,18 @@ def encode(
         residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
-        *tensors,
+        *three(xs),
+        *three(states or xs),
+        message,
+        *three(offsets),
         *three(histories or [message]),
         workspace,
         residual,
-        *strides,
-        flags,
+        xs[0].stride(0),
+        xs[0].stride(1),
+        message.stride(0),
+        *steps,
+        message.shape[1] - 16,
         tokens,
         taken,
         stride,
@@ -188,6 +185,38 @@ def encode(
         if order > 0:
             outs = [] if not eight_bit else [torch.empty_like(xs[0][:blocks]) for _ in xs]
             decode(form, outs, states, message, offsets, own, order, tokens, channels, xs[0].dtype)
+
+
+def take_statistics(form, xs, states, message, offsets, own, order, first=False, sample=None, means=0):
+    """The statistics launch: channel scales and, with order 2, betas into ``message``, of a ``sample`` as ``_sample``'s or all
+    tokens. ``first`` as in ``encode``: then it clears the flags."""
+    peers, tokens, channels = xs[0].shape
+    blocks = peers - (own < peers)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
+    soft, reads_groups = interpreted(), eight_bit and order > 0
+    group = form.part_channels(channels, reads_groups)
+    rest = max(0, channels - group)
+    others = blocks * len(xs) * (2 if rest else 1)
+    strip = tiles.strip(group, xs[0].element_size(), others, reads_groups or order == 2, soft)
+    strips = triton.cdiv(group, strip) + triton.cdiv(rest, strip)
+    statistics_kernel[(strips, blocks, len(xs))](
+        *three(xs),
+        *three(states or xs),
+        message,
+        *three(offsets),
+        xs[0].stride(0),
+        xs[0].stride(1),
+        message.stride(0),
+        *steps,
+        message.shape[1] - 16 if first else -1,
+        tokens,
+        *(sample or (tokens, 1)),
+        own,
+        peers,
+        **statistics_constants(form, channels, order, strip, reads_groups, soft, means),
+        num_warps=4,
+        **OPTIONS,
+    )
 
 
 def find_paths(form, residual, sections, message, offsets, own):

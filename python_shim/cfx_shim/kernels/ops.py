@@ -24,7 +24,7 @@ def _encode(
 ):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
-        return per_token_launch.encode(form, xs, states, message, offsets, own, order, first, continues)
+        return per_token_launch.encode(form, xs, states, message, offsets, own, order, feedback, first, keyframe, continues)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
     if isinstance(form, formats.Largest):
@@ -37,7 +37,8 @@ def _decode(
 ):
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
-        return per_token_launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, continues)
+        kind = order, tokens, channels, dtype, keyframe, continues
+        return per_token_launch.decode(form, outs, states, message, offsets, own, *kind)
     if isinstance(form, formats.LowRank):
         return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
     if isinstance(form, formats.Largest):

@@ -8,15 +8,15 @@ import triton
 from .. import state
 from ..codecs import _log_scales
 from . import tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, three
+from .launch import OPTIONS, TYPES, interpreted, state_steps, take_statistics, three
 from .per_token import decode_kernel, encode_kernel
 
 
-def constants(form, channels, soft, starts=0, continues=False, eight_bit=False):
-    """Compile-time constants of both kernels. ``starts``: of what residual order the state is that they start, 0 for none."""
+def constants(form, channels, soft, order=0, eight_bit=False, starts=0, continues=False):
+    """Compile-time constants of both kernels at residual ``order``. ``starts``: that of the state that they start, 0 for none."""
     first = _log_scales.group_channels(channels)
     # beside a native base, a trend's groups of channels begin anew with a second part, unless the first one is whole ones
-    in_parts = starts == 2 and not eight_bit and first < channels and first % state.GROUP > 0
+    in_parts = max(order, starts) == 2 and not eight_bit and first < channels and first % state.GROUP > 0
     group, groups = (first, 2) if in_parts else (channels, 1)
     rows, width = tiles.rows_and_width(group, groups)
     return {
@@ -27,6 +27,7 @@ def constants(form, channels, soft, starts=0, continues=False, eight_bit=False):
         "GROUPS": groups,
         "STARTS": starts,
         "CONTINUES": continues and starts == 2,
+        "ORDER": order,
         "EIGHT_BIT": eight_bit,
         "MOST": form.most,
         "BOUND": form.largest_scale,
@@ -35,11 +36,18 @@ def constants(form, channels, soft, starts=0, continues=False, eight_bit=False):
     }
 
 
-def encode(form, xs, states, message, offsets, own, order, first, continues=False):
-    """See ``launch.encode``: in one launch, which starts ``states`` of residual order ``order`` where there are any."""
+def encode_constants(form, channels, soft, order, feedback, eight_bit, starts=0, continues=False):
+    return constants(form, channels, soft, order, eight_bit, starts, continues) | {"FEEDBACK": feedback}
+
+
+def encode(form, xs, states, message, offsets, own, order, feedback, first, keyframe=False, continues=False):
+    """See ``launch.encode``: in one launch, or two where a prediction is to be fitted."""
     peers, tokens, channels = xs[0].shape
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
-    known = constants(form, channels, interpreted(), order, continues, eight_bit)
+    starts, order = (order, 0) if keyframe else (0, order)
+    if order == 2:
+        take_statistics(form, xs, states, message, offsets, own, order)
+    known = encode_constants(form, channels, interpreted(), order, feedback, eight_bit, starts, continues)
     encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
         *three(xs),
         *three(states or xs),
@@ -61,10 +69,11 @@ def encode(form, xs, states, message, offsets, own, order, first, continues=Fals
     )
 
 
-def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, continues=False):
-    """See ``launch.decode``, likewise."""
+def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe=False, continues=False):
+    """See ``launch.decode``."""
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
-    known = constants(form, channels, interpreted(), order, continues, eight_bit)
+    starts, order = (order, 0) if keyframe else (0, order)
+    known = constants(form, channels, interpreted(), order, eight_bit, starts, continues)
     decode_kernel[_grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states))](
         *three(outs or states),
         *three(states or outs),
@@ -82,7 +91,7 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
 
 
 def warps(known):
-    return (tiles.start_warps if known["STARTS"] else tiles.per_token_warps)(known["ROWS"], known["WIDTH"])
+    return (tiles.start_warps if known["STARTS"] + known["ORDER"] else tiles.per_token_warps)(known["ROWS"], known["WIDTH"])
 
 
 @functools.cache

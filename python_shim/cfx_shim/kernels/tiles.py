@@ -34,7 +34,7 @@ def per_token_warps(rows, width):
 
 
 def start_warps(rows, width):
-    """Two loads a thread, four in the widest rows, where what is coded also starts a state."""
+    """Two loads a thread, four in the widest rows, where what is coded also starts or moves a state."""
     return max(1, min(16, rows * width // (_LOAD * 32 * 2)))
 
 

@@ -1,4 +1,5 @@
-"""The launches of ``codecs.topk``: it needs no statistics, so that one launch encodes and one decodes, for all peers.
+"""The launches of ``codecs.topk``: it has no channel scales, so that one launch encodes and one decodes, for all peers; only a
+prediction's betas are another one's before.
 
 A row of a program's tile is one token's stretch of WIDTH channels, whole groups of 16 and whole bytes of two positions.
 """
@@ -6,7 +7,7 @@ A row of a program's tile is one token's stretch of WIDTH channels, whole groups
 import triton
 import triton.language as tl
 
-from .arithmetic import narrowed, widened
+from .arithmetic import beta_value, narrowed, widened
 from .per_token import report
 from .placement import chosen, rank_of, tile_of
 from .reconstruct import moved
@@ -33,6 +34,7 @@ def encode_kernel(
     x_token,
     message_stride,
     state_block,
+    trend_at,
     flags,
     tokens,
     own,
@@ -56,20 +58,24 @@ def encode_kernel(
     token = (row // STRETCHES).to(tl.int64)[:, None]
     value = tl.load(x + rank * x_block + token * x_token + channel, mask=inside, other=0.0)
     delta = widened(value, SOFT)
-    if ORDER == 1:
-        base, trend, state_scales, scale_kept, held, _ = read_state(
-            state, block, state_block, 0, tile, tokens, place, inside, x.dtype.element_ty,
+    predicted = delta
+    if ORDER >= 1:
+        base, trend, state_scales, scale_kept, held, last = read_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
             CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT,
         )  # fmt: skip
         delta = delta - held
+        if ORDER == 2:
+            predicted = predicted_change(payload, tokens, channel, inside, last, CHANNELS)
+            delta = delta - predicted
     finite = tl.abs(delta) < float("inf")
     stored, position = largest(tl.where(finite, delta, 0.0), ROWS, WIDTH)
     values, value_kept, positions, position_kept = places(tile, tokens, CHANNELS, ROWS, WIDTH, STRETCHES)
     tl.store(payload.to(tl.pointer_type(tl.float16)) + values, stored, mask=value_kept)
     low, high = tl.split(tl.reshape(position, [ROWS, WIDTH // 32, 2]))
     tl.store(payload + positions, (low | (high << 4)).to(tl.uint8), mask=position_kept)
-    if ORDER == 1:
-        new, change = moved(held, delta, spread(stored, position, ROWS, WIDTH), x.dtype.element_ty, ORDER, 1.0)
+    if ORDER >= 1:
+        new, change = moved(held, predicted, spread(stored, position, ROWS, WIDTH), x.dtype.element_ty, ORDER, 1.0)
         if not FEEDBACK:
             new = widened(value, SOFT)
         write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
@@ -91,6 +97,7 @@ def decode_kernel(
     offset2,
     message_stride,
     state_block,
+    trend_at,
     tokens,
     own,
     DTYPE: tl.constexpr,
@@ -106,7 +113,7 @@ def decode_kernel(
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    _, _, _, _, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES)
+    _, _, _, channel, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES)
     values, value_kept, positions, position_kept = places(tile, tokens, CHANNELS, ROWS, WIDTH, STRETCHES)
     stored = tl.load(payload.to(tl.pointer_type(tl.float16)) + values, mask=value_kept, other=0.0)
     both = tl.load(payload + positions, mask=position_kept, other=0).to(tl.int32)
@@ -116,17 +123,28 @@ def decode_kernel(
     if ORDER == 0:
         tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)
     else:
-        base, trend, state_scales, scale_kept, held, _ = read_state(
-            state, block, state_block, 0, tile, tokens, place, inside, DTYPE,
+        base, trend, state_scales, scale_kept, held, last = read_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
             CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT,
         )  # fmt: skip
-        new, change = moved(held, held, decoded, DTYPE, ORDER, 1.0)
-        if EIGHT_BIT:
+        predicted = held
+        if ORDER == 2:
+            predicted = predicted_change(payload, tokens, channel, inside, last, CHANNELS)
+        new, change = moved(held, predicted, decoded, DTYPE, ORDER, 1.0)
+        if EIGHT_BIT or ORDER == 2:
             # a position may lie beyond the last channel
-            new = tl.where(inside, new, 0.0)
+            new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
         write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
         if EIGHT_BIT:
             tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)
+
+
+@triton.jit
+def predicted_change(payload, tokens, channel, inside, last, CHANNELS: tl.constexpr):
+    """``last``, a tile of the trend, times the betas behind values and positions."""
+    groups: tl.constexpr = (CHANNELS + _GROUP - 1) // _GROUP
+    betas = payload + tl.cast(tokens, tl.int64) * (2 * groups + (groups + 1) // 2) + channel
+    return last * beta_value(tl.load(betas, mask=inside, other=0).to(tl.int8, bitcast=True))
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 
 import triton
 
-from . import tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, three
+from . import formats, tiles
+from .launch import OPTIONS, TYPES, interpreted, state_steps, take_statistics, three
 from .per_token_launch import counter
 from .topk import decode_kernel, encode_kernel
 
@@ -30,9 +30,11 @@ def decode_constants(channels, order, eight_bit, soft, dtype):
 
 
 def encode(xs, states, message, offsets, own, order, feedback, first):
-    """See ``launch.encode``: in one launch, with residual order 0 or 1."""
+    """See ``launch.encode``: in one launch, or two where a prediction is to be fitted."""
     peers, tokens, channels = xs[0].shape
-    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, xs[0].dtype)
+    if order == 2:
+        take_statistics(formats.Largest(), xs, states, message, offsets, own, order)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     known = encode_constants(channels, order, feedback, eight_bit, interpreted())
     encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
         *three(xs),
@@ -43,7 +45,7 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
         xs[0].stride(0),
         xs[0].stride(1),
         message.stride(0),
-        state_block,
+        *steps,
         message.shape[1] - 16,
         tokens,
         own,
@@ -57,7 +59,7 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
 
 def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
     """See ``launch.decode``."""
-    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
     known = decode_constants(channels, order, eight_bit, interpreted(), dtype)
     blocks = message.shape[0] - (own < message.shape[0])
     decode_kernel[_grid(known, tokens, blocks, len(states or outs))](
@@ -66,7 +68,7 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
         message,
         *three(offsets),
         message.stride(0),
-        state_block,
+        *steps,
         tokens,
         own,
         **known,

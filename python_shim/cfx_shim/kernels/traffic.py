@@ -12,7 +12,7 @@ from .formats import Largest, LowRank, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
-# of those that need no statistics
+# of those that need no statistics, or only with order 2
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 # a sender's last one moves its base, with order 1 and 2
 _TRELLIS_LAUNCHES = {"encode": ("statistics", "scales", "paths", "decode"), "decode": ("decode",)}
@@ -34,7 +34,7 @@ def launches(form, order=1):
     if isinstance(form, LowRank):
         known = _LOW_RANK_LAUNCHES
     elif isinstance(form, (PerToken, Largest)):
-        return _LONE_LAUNCHES
+        return LAUNCHES if order == 2 else _LONE_LAUNCHES
     elif form.trellis:
         known = _TRELLIS_LAUNCHES
     else:
@@ -42,17 +42,15 @@ def launches(form, order=1):
     return known if order > 0 else known | {"encode": known["encode"][:-1]}
 
 
-def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, centred: bool = False) -> int:
+def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, passes: int = 1) -> int:
     """Of a launch at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``.
 
-    ``centred``: as a Format's, which takes two passes for its statistics.
+    ``passes``: of the statistics launch, as of a Format.
     """
-    if launch == "statistics" and centred:
-        return 2 * item_bytes
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
     if launch == "statistics":
-        return item_bytes + state
+        return passes * (item_bytes + state)
     if launch == "encode":
         return item_bytes + 2 * state
     if launch in ("scales", "residual"):
@@ -75,7 +73,7 @@ def keyframe_bytes_an_element(
     """The same of a keyframe that starts a state of residual ``order``. Where the base ``continues``, a trend is taken from
     the old one."""
     if order == 0 or launch == "statistics":
-        return bytes_an_element(launch, 0, item_bytes, centred=centred)
+        return bytes_an_element(launch, 0, item_bytes, passes=2 if centred else 1)
     started = order if eight_bit else item_bytes + order - 1
     # in 8 bits base and trend share a word
     old = (2 if eight_bit else item_bytes) if continues and order == 2 else 0
