@@ -16,7 +16,7 @@ import torch
 
 from .._contract import SECTION_ALIGN
 from .. import state
-from ..codecs import _log_scales
+from ..codecs import _log_scales, int4
 from ..kernels import formats
 from . import library, shared, tables
 
@@ -55,7 +55,7 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first, key
     sections, count = _sections(xs, states, message, offsets), len(xs) * blocks
     workers = _workers(count * tokens * channels)
     if strips:
-        _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
+        _run(kernels[_name(codec, "statistics")], common, sections, count * strips, workers, scratch)
     seen = _run(kernels[_name(codec, "encode")], common, sections, count * tokens, workers, scratch)
     if seen or first:
         flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
@@ -108,10 +108,7 @@ def _common(
     order = 0 if keyframe else kept_order
     middle = min(channels, form.group_channels(channels))
     sums = 3 if order == 2 else 1
-    strip = min(_STRIP, channels)
-    lanes = _SUM_LANES
-    while lanes > 8 and lanes * strip * sums > _SUMS:
-        lanes //= 2
+    strip, lanes, of_statistics = _strips(channels, sums)
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
     # of a trellis each token of a batch has a lane, busy or not
     batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
@@ -135,9 +132,6 @@ def _common(
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    strip = -(-strip // _VECTOR) * _VECTOR
-    groups = _SUM_LANES // lanes
-    of_statistics = 64 + 4 * strip * (3 + sums * lanes * (groups.bit_length() + 1))
     of_rows = 448 + 4 * width * (5 + 3 * batch)
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
@@ -146,18 +140,46 @@ def _common(
     return _Kept(numbers, singles), strips, max(of_statistics, of_rows)
 
 
+def _strips(channels, sums):
+    """Channels of a strip of statistics, tokens that are summed up side by side, bytes of scratch for so many ``sums``."""
+    strip, lanes = min(_STRIP, channels), _SUM_LANES
+    while lanes > 8 and lanes * strip * sums > _SUMS:
+        lanes //= 2
+    width, groups = -(-strip // _VECTOR) * _VECTOR, _SUM_LANES // lanes
+    return strip, lanes, 64 + 4 * width * (3 + sums * lanes * (groups.bit_length() + 1))
+
+
 def _without_scales_of_channels(form, numbers, order, feedback, channels, split):
     """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
     if isinstance(form, formats.Largest):
         return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
+    if isinstance(form, formats.GroupScales):
+        return _with_scales_of_groups(numbers, channels)
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
     return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
 
 
+def _with_scales_of_groups(numbers, channels):
+    """Of ``codecs.int4``: parts are those that its groups begin anew with."""
+    first, (strip, lanes, of_statistics) = min(channels, _log_scales.group_channels(channels)), _strips(channels, 1)
+    middle = channels if first % int4.GROUP == 0 else first
+    numbers |= {shared.MIDDLE: middle, shared.ORDER: 0, shared.STRIP: strip, shared.LANES: lanes}
+    tables = {
+        shared.LEVELS: int4.LEVELS,
+        shared.THRESHOLDS: int4.THRESHOLDS,
+        shared.FRACTIONS: int4.FRACTIONS,
+        shared.ROOTS: int4.ROOTS,
+    }
+    singles = {place + 8 * index: number for place, table in tables.items() for index, number in enumerate(table)}
+    of_groups = 4 * -(-len(int4.group_sizes(channels)) // _VECTOR) * _VECTOR
+    scratch = 128 + 3 * 4 * (channels + 2 * _VECTOR) + 3 * of_groups
+    return _Kept(numbers, singles), -(-channels // strip), max(of_statistics, scratch)
+
+
 def _name(codec, end):
-    """Of the kernel that does the codec's "encode" or "decode"."""
-    family = {formats.PerToken: "per_token_", formats.Largest: "topk_"}.get(type(formats.of(codec)), "")
+    """Of the kernel that does the codec's "statistics", "encode" or "decode"."""
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.GroupScales: "int4_"}.get(type(formats.of(codec)), "")
     return f"{family}{end}_kernel"
 
 

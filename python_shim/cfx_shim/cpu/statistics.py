@@ -42,6 +42,8 @@ from .vectors import (
 _SUM_LANES = 64
 # what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, or itself
 _SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES = 0, 1, 2, 3
+# itself, with 0 for NaN and Inf
+FINITE_VALUES = 4
 
 
 def statistics_kernel(common, sections, first, last, scratch):
@@ -78,14 +80,14 @@ def _strip(common, section, block, start, count, scratch):
     elif whole_at(common + shared.HALF_SCALES):
         measure = _MAGNITUDES
     if whole_at(common + shared.CENTRED):
-        _sum_up(common, section, block, start, count, _VALUES, scratch)
+        sum_up(common, section, block, start, count, _VALUES, scratch)
         _store_means(common, section, block, start, count, total, base_row, rest)
-    _sum_up(common, section, block, start, count, measure, scratch)
+    sum_up(common, section, block, start, count, measure, scratch)
     _store(common, section, block, start, count, total, row_bytes, rest)
 
 
 @inlined
-def _sum_up(common, section, block, start, count, measure, scratch):
+def sum_up(common, section, block, start, count, measure, scratch):
     """Leaves the sums behind ``scratch``' first 64 bytes and three rows, of which the second is the base with order 0."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
@@ -162,6 +164,11 @@ def _add(total, row_bytes, x, base, trend, measure):
     elif measure == _VALUES:
         for at in range(0, row_bytes, 4 * LANES):
             put_floats(total + at, floats_at(total + at) + floats_at(x + at))
+    elif measure == FINITE_VALUES:
+        for at in range(0, row_bytes, 4 * LANES):
+            value = floats_at(x + at)
+            value = either(below(magnitude(value), all_floats(np.inf)), value, all_floats(0.0))
+            put_floats(total + at, floats_at(total + at) + value)
     else:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)

@@ -126,9 +126,22 @@ class Largest(_Kind):
         return not keyframe and order < 2
 
 
+@dataclass(frozen=True)
+class GroupScales(_Kind):
+    """Scales of tokens and of 32 channels of each, and 4 bits an element beside the means of channels, as in ``codecs.int4``."""
+
+    def in_whole_groups(self, channels, size):
+        """As a Format's: groups begin anew with the second part of a token."""
+        return _log_scales.group_channels(channels) % size == 0
+
+    def codes(self, order, feedback, keyframe=False):
+        """As a Format's: what goes without a base."""
+        return keyframe or order == 0
+
+
 @functools.cache
 def of(name):
-    """The Format, PerToken, LowRank or Largest of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken, LowRank, Largest or GroupScales of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -154,4 +167,6 @@ def of(name):
         return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
     if name == "topk":
         return Largest()
+    if name == "int4":
+        return GroupScales()
     return None
