@@ -160,8 +160,10 @@ export const CODECS = {
     source: 'e4m3, one scale per token, stateless',
   },
   int4: {
-    payloadBytes: ({ tokens, channels }: BlockShape) =>
-      2 * channels + tokens * (2 + Math.ceil(channels / 32) + Math.ceil(channels / 2)),
+    payloadBytes: ({ tokens, channels }: BlockShape) => {
+      const [first, second] = groupsOfParts(channels);
+      return 2 * channels + tokens * (2 + first + second + Math.ceil(channels / 2));
+    },
     exact: false,
     source: 'the means of channels, and 4 bits with scales per token and 32 channels; for keyframes',
   },

@@ -341,10 +341,17 @@ FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4
 
 def cases(which):
     """(name, case) of the sends that stand alone, of those with statistics of the step before, of keyframes or of low rank."""
+    import interpreted_int4
     import interpreted_low_rank
 
-    kinds = {"alone": alone, "steps": steps, "keyframes": keyframes, "low rank": interpreted_low_rank.cases}
-    yield from kinds[which]()
+    kinds = {
+        "alone": (alone, interpreted_int4.alone),
+        "steps": (steps,),
+        "keyframes": (keyframes, interpreted_int4.keyframes),
+        "low rank": (interpreted_low_rank.cases,),
+    }
+    for kind in kinds[which]:
+        yield from kind()
 
 
 def alone():

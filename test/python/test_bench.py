@@ -195,6 +195,10 @@ def test_launches_and_passes_are_modelled_as_they_are_and_only_with_the_orders_t
     for codec in ("centred4", "centred5"):
         assert codecs_main._traffic(codec, 0, 2) == moved
         assert codecs_main._traffic(codec, 1, 2) is None
+    # one for the means
+    moved = {"encode": {"bytesAnElement": 2 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
+    assert codecs_main._traffic("int4", 0, 2) == moved
+    assert codecs_main._traffic("int4", 1, 2) is None
 
 
 @pytest.mark.parametrize("name", ["binary", "int2", "topk", "lowrank_int4_r8"])

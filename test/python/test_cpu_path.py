@@ -17,10 +17,10 @@ from cfx_shim.state import aligned
 
 CODECS = (
     *("binary", "int2", "lm1", "lm2", "lm3", "lm4", "tcq1", "tcq2", "tcq3", "fp8", "int8", "topk", "ternary"),
-    *("centred4", "centred5"),
+    *("centred4", "centred5", "int4"),
 )
 # what goes without a base, and so can be a keyframe
-STATELESS = ("fp8", "int8", "centred4", "centred5")
+STATELESS = ("fp8", "int8", "centred4", "centred5", "int4")
 # ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
 SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
 # several paths of a trellis: of the last a half, and where another scale begins in between
@@ -114,7 +114,7 @@ def counted_launches(monkeypatch):
 
 
 def orders(codec):
-    return (0,) if codec.startswith("centred") else (0, 1, 2)
+    return (0,) if codec == "int4" or codec.startswith("centred") else (0, 1, 2)
 
 
 CASES = [(codec, order) for codec in CODECS for order in orders(codec)]

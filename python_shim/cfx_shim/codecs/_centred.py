@@ -5,13 +5,10 @@ of the norm of k and v): with the means apart, 4 bits err by .076 of the norm in
 .049; one scale per token and evenly spaced levels would err by .147 and .069.
 
 Payload of a block of N tokens by C channels: the payload of ``_lloyd_max`` for x - m, then the means m as C
-little-endian float16. Means are sums of ``_sums``, whose zeros count as positive, over N; one beyond float16 is stored as
-its largest value, NaN as 0.
+little-endian float16, see ``_means``.
 """
 
-import torch
-
-from . import _sums, _values
+from . import _means
 from ._lloyd_max import LloydMax
 
 
@@ -38,13 +35,10 @@ class Centred:
 
     def _encode(self, x, payload, encode_rest):
         channels = x.shape[2]
-        means = _sums.divided(_sums.over_tokens(x).add_(0.0), x.shape[1])
-        payload[:, -2 * channels :] = _values.to_half(means.nan_to_num_(0.0, torch.inf, -torch.inf))
-        return encode_rest(x - self._means(payload, channels), payload[:, : -2 * channels])
+        means = payload[:, -2 * channels :]
+        _means.write(x, means)
+        return encode_rest(x - _means.read(means), payload[:, : -2 * channels])
 
     def _decode(self, payload, tokens, channels, decode_rest):
         rest = decode_rest(payload[:, : -2 * channels], tokens, channels)
-        return rest.add_(self._means(payload, channels))
-
-    def _means(self, payload, channels):
-        return _values.from_half(payload[:, -2 * channels :], payload.shape[0], 1, channels)
+        return rest.add_(_means.read(payload[:, -2 * channels :]))

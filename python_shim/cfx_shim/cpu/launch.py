@@ -16,7 +16,7 @@ import torch
 
 from .._contract import SECTION_ALIGN
 from .. import state
-from ..codecs import _log_scales
+from ..codecs import _log_scales, int4
 from ..kernels import formats
 from . import library, shared, tables
 
@@ -55,7 +55,7 @@ class Encoding:
         )
         self._sections, count = _Sections(xs, states, message, offsets), len(xs) * blocks
         self._elements, kernels = count * tokens * channels, library.kernels()
-        self._passes = [(kernels["statistics_kernel"], count * strips)] if strips else []
+        self._passes = [(kernels[_name(codec, "statistics")], count * strips)] if strips else []
         self._passes.append((kernels[_name(codec, "encode")], count * tokens))
         self._first = first
         flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
@@ -178,15 +178,36 @@ def _without_scales_of_channels(form, numbers, order, channels, split):
     row = 4 * (channels + 2 * _VECTOR)
     if isinstance(form, formats.Largest):
         return _Kept(numbers, {}), strips, max(room, 192 + 2 * 4 * _VECTOR * _VECTOR + 2 * row)
+    if isinstance(form, formats.GroupScales):
+        return _with_scales_of_groups(numbers, channels)
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
     return _Kept(numbers, singles), strips, max(room, 128 + 5 * row)
 
 
+def _with_scales_of_groups(numbers, channels):
+    """Of ``codecs.int4``: parts are those that its groups begin anew with."""
+    first = min(channels, _log_scales.group_channels(channels))
+    numbers, strips, of_statistics = _statistics(numbers, 0, channels, channels)
+    numbers[shared.MIDDLE] = channels if first % int4.GROUP == 0 else first
+    tables = {
+        shared.LEVELS: int4.LEVELS,
+        shared.THRESHOLDS: int4.THRESHOLDS,
+        shared.FRACTIONS: int4.FRACTIONS,
+        shared.ROOTS: int4.ROOTS,
+    }
+    singles = {place + 8 * index: number for place, table in tables.items() for index, number in enumerate(table)}
+    of_groups = 4 * -(-len(int4.group_sizes(channels)) // _VECTOR) * _VECTOR
+    scratch = 128 + 3 * 4 * (channels + 2 * _VECTOR) + 3 * of_groups
+    return _Kept(numbers, singles), strips, max(of_statistics, scratch)
+
+
 def _name(codec, end):
-    """Of the kernel that does the codec's "encode" or "decode"."""
-    family = {formats.PerToken: "per_token_", formats.Largest: "topk_"}.get(type(formats.of(codec)), "")
-    return f"{family}{end}_kernel"
+    """Of the kernel that takes the codec's "statistics", or does its "encode" or "decode"."""
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.GroupScales: "int4_"}.get(type(formats.of(codec)), "")
+    own = f"{family}{end}_kernel"
+    # what only a prediction needs is the same for all
+    return own if own in library.KERNELS else f"{end}_kernel"
 
 
 class _Kept:

@@ -1,4 +1,4 @@
-"""Channels' means in a payload, float16 behind the bit planes, as ``codecs._centred`` keeps them."""
+"""Channels' means in a payload, as ``codecs._means`` keeps them."""
 
 import numpy as np
 
@@ -20,7 +20,12 @@ def mean_bits(means):
 def read_means(common, planes, row, width, rest):
     """The means behind ``planes`` into the parts of ``row``, 0 for NaN and Inf, which no encoder writes."""
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    means = planes + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8)
+    stored_means(common, planes + whole_at(common + shared.BITS) * tokens * ((channels + 7) // 8), row, width, rest)
+
+
+@inlined
+def stored_means(common, means, row, width, rest):
+    """The same of ``means``, wherever they are."""
     read_parts(row, means, FLOAT16, 0, 2, common, rest)
     for c in range(0, 4 * width, 4 * LANES):
         values = floats_at(row + c)

@@ -14,6 +14,8 @@ block or message to the next.
 STARTS, CONTINUES = 8 * 27, 8 * 28
 # float32, in the lower half of theirs
 MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 29, 8 * 30, 8 * 31, 8 * 47
+# of int4, behind its 8 levels and 7 thresholds: 8 fractions of a token's scale, and what they are the reciprocals of
+FRACTIONS, ROOTS = 8 * 39, 8 * 54
 # of a byte an element: two float32, and whether it is one itself
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
 # bytes that a payload holds for each channel, or 0; TOKEN_BYTES are those for each token

@@ -42,9 +42,9 @@ from .vectors import (
 )
 
 _SUM_LANES = 64
-# what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself, or
-# magnitudes without the prediction
-_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES, _MISSED = 0, 1, 2, 3, 4
+# what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself,
+# magnitudes without the prediction, or itself with 0 for NaN and Inf
+_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES, _MISSED, FINITE_VALUES = 0, 1, 2, 3, 4, 5
 
 
 def statistics_kernel(common, sections, first, last, scratch):
@@ -89,7 +89,7 @@ def _strip(common, section, block, start, count, scratch):
             measure = _MISSED
         elif size == 2:
             measure = _MAGNITUDES
-        _sum_up(common, section, block, start, count, measure, scratch)
+        sum_up(common, section, block, start, count, measure, scratch)
         if measure == _VALUES:
             _store_means(common, section, block, start, count, total, base_row, rest)
         elif measure == _PRODUCTS:
@@ -99,7 +99,7 @@ def _strip(common, section, block, start, count, scratch):
 
 
 @inlined
-def _sum_up(common, section, block, start, count, measure, scratch):
+def sum_up(common, section, block, start, count, measure, scratch):
     """Leaves the sums behind ``scratch``' first 64 bytes and four rows, of which the second is the base with order 0, and the
     last beta."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
@@ -183,6 +183,11 @@ def _add(total, row_bytes, x, base, trend, beta, measure):
     elif measure == _VALUES:
         for at in range(0, row_bytes, 4 * LANES):
             put_floats(total + at, floats_at(total + at) + floats_at(x + at))
+    elif measure == FINITE_VALUES:
+        for at in range(0, row_bytes, 4 * LANES):
+            value = floats_at(x + at)
+            value = either(below(magnitude(value), all_floats(np.inf)), value, all_floats(0.0))
+            put_floats(total + at, floats_at(total + at) + value)
     else:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import codecs
 from .._contract import SECTION_ALIGN
-from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, lowrank_fit, ternary, topk
+from ..codecs import _lloyd_max, _log_scales, _trellis, _values, int2, int4, lowrank_fit, ternary, topk
 
 # tensors that one launch takes
 MOST_SECTIONS = 3
@@ -175,9 +175,26 @@ def _goes_on(channels, size):
     return middle >= channels or middle % size == 0
 
 
+@dataclass(frozen=True)
+class GroupScales(_Kind):
+    """Scales of tokens and of 32 channels of each, and 4 bits an element beside the means of channels, as in ``codecs.int4``."""
+
+    def token_bytes(self, channels):
+        """As a Format's."""
+        return int4.payload_bytes(1, channels, 0) - 2 * channels
+
+    def in_whole_groups(self, channels, size):
+        """As a Format's: groups begin anew with the second part of a token."""
+        return _log_scales.group_channels(channels) % size == 0
+
+    def codes(self, order, feedback, keyframe=False):
+        """As a Format's: what goes without a base."""
+        return keyframe or order == 0
+
+
 @functools.cache
 def of(name):
-    """The Format, PerToken, LowRank or Largest of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken, LowRank, Largest or GroupScales of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -203,4 +220,6 @@ def of(name):
         return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
     if name == "topk":
         return Largest()
+    if name == "int4":
+        return GroupScales()
     return None

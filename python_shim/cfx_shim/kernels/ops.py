@@ -6,7 +6,7 @@ change tensors in place and return nothing.
 
 import torch
 
-from . import formats, launch, low_rank_launch, per_token_launch, topk_launch
+from . import formats, int4_launch, launch, low_rank_launch, per_token_launch, topk_launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -29,6 +29,8 @@ def _encode(
         return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
     if isinstance(form, formats.Largest):
         return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
+    if isinstance(form, formats.GroupScales):
+        return int4_launch.encode(xs, states, message, offsets, own, order, first, continues)
     launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories, keyframe, continues)
 
 
@@ -43,6 +45,8 @@ def _decode(
         return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
     if isinstance(form, formats.Largest):
         return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)
+    if isinstance(form, formats.GroupScales):
+        return int4_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype, continues)
     launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe, continues)
 
 
