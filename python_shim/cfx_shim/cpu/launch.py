@@ -16,9 +16,9 @@ import torch
 
 from .._contract import SECTION_ALIGN
 from .. import state
-from ..codecs import _log_scales
+from ..codecs import _factor_fit, _log_scales
 from ..kernels import formats
-from . import library, shared, tables
+from . import library, low_rank_room, shared, tables
 
 _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 # elements from which another thread pays; numbers that a batch of rows, and the sums of a strip of channels, may be
@@ -38,9 +38,7 @@ def takes(codec, order, blocks, keyframe=False):
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
     form = formats.of(codec)
-    if form is None or isinstance(form, formats.LowRank):
-        return False
-    return form.codes(order, True, keyframe)
+    return form is not None and form.codes(order, True, keyframe)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
@@ -150,14 +148,38 @@ def _without_scales_of_channels(form, numbers, order, feedback, channels, split)
     """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
     if isinstance(form, formats.Largest):
         return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
+    if isinstance(form, formats.LowRank):
+        return _of_low_rank(form, numbers | {shared.ORDER: order, shared.FEEDBACK: feedback})
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
     return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
 
 
+def _of_low_rank(form, numbers):
+    """``_common`` of factors that are searched for, in as much scratch as a block takes."""
+    tokens, channels = numbers[shared.TOKENS], numbers[shared.CHANNELS]
+    rank = form.rank(tokens, channels)
+    numbers |= {
+        shared.RANK: rank,
+        shared.ROUNDS: _factor_fit.ROUNDS,
+        shared.FIRST_CLASS: _factor_fit.FIRST_CLASS,
+        shared.TABLES: low_rank_room.start(channels, rank).ctypes.data,
+    }
+    singles = {
+        shared.RIDGE: _factor_fit.RIDGE,
+        shared.LEVEL_UNIT: _factor_fit.LEVEL_UNIT,
+        shared.MOST: form.most_weight,
+        shared.LARGEST_SCALE: form.most_unit,
+        shared.LARGEST_SENT: form.most_sent_unit,
+    }
+    singles |= {shared.LEVELS + 8 * index: size for index, size in enumerate(_factor_fit.CLASSES)}
+    singles |= {shared.THRESHOLDS + 8 * index: edge for index, edge in enumerate(_factor_fit.EDGES)}
+    return _Kept(numbers, singles), 0, low_rank_room.encode_bytes(tokens, channels, rank)
+
+
 def _name(codec, end):
     """Of the kernel that does the codec's "encode" or "decode"."""
-    family = {formats.PerToken: "per_token_", formats.Largest: "topk_"}.get(type(formats.of(codec)), "")
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.LowRank: "low_rank_"}.get(type(formats.of(codec)), "")
     return f"{family}{end}_kernel"
 
 

@@ -16,7 +16,11 @@ STARTS, CONTINUES = 8 * 27, 8 * 28
 MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 29, 8 * 30, 8 * 31, 8 * 47
 # of a byte an element: two float32, and whether it is one itself
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
-COMMON_BYTES = 8 * 65
+# of low rank: whole numbers, then float32; MOST is of a weight, LARGEST_SCALE of a unit that is found, LEVELS are classes' factors
+# and THRESHOLDS lie between them, TABLES what a search begins with
+RANK, ROUNDS, FIRST_CLASS = 8 * 65, 8 * 66, 8 * 67
+RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 68, 8 * 69, 8 * 70
+COMMON_BYTES = 8 * 71
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane

@@ -10,6 +10,7 @@ import operator
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
@@ -90,7 +91,7 @@ put_floats, put_ints = _store(Floats.llvm), _store(Ints.llvm)
 put_shorts, put_bytes = _store(_vector_of(_SHORT)), _store(_vector_of(_BYTE))
 float_at, int_at, whole_at = _load(types.float32, _FLOAT), _load(types.int32, _INT), _load(types.int64, _WHOLE)
 short_at, byte_at = _load(types.int32, _SHORT), _load(types.int32, _BYTE)
-put_int, put_short, put_byte = _store(_INT), _store(_SHORT), _store(_BYTE)
+put_float, put_int, put_short, put_byte = _store(_FLOAT), _store(_INT), _store(_SHORT), _store(_BYTE)
 
 
 @_operation(types.none, 3)
@@ -232,6 +233,33 @@ def _reduced(name):
 
 largest_of = _reduced(f"llvm.vector.reduce.smax.v{LANES}i32")
 sum_of = _reduced(f"llvm.vector.reduce.add.v{LANES}i32")
+_any_of = f"llvm.vector.reduce.or.v{LANES}i32"
+_FIELDS = ir.Constant(Ints.llvm, [2 * lane for lane in range(LANES)])
+
+
+@_operation(Ints, 1)
+def fields_of(builder, word):
+    """The 16 numbers of 2 bits in an int32, the lowest one first."""
+    return builder.and_(builder.lshr(_everywhere(builder, word), _FIELDS), ir.Constant(Ints.llvm, [3] * LANES))
+
+
+@_operation(types.int32, 1)
+def word_of_fields(builder, numbers):
+    """The other way: numbers below 4."""
+    kind = ir.FunctionType(_INT, [Ints.llvm])
+    gathered = builder.module.globals.get(_any_of) or ir.Function(builder.module, kind, _any_of)
+    return builder.call(gathered, [builder.shl(numbers, _FIELDS)])
+
+
+@_operation(types.float32, 1)
+def total_of(builder, values):
+    """The sum of 16 Floats, folded in halves."""
+    half = LANES // 2
+    while half:
+        order = [(lane + half) % LANES for lane in range(LANES)]
+        values = builder.fadd(values, builder.shuffle_vector(values, values, ir.Constant(Ints.llvm, order)))
+        half //= 2
+    return builder.extract_element(values, ir.Constant(_INT, 0))
 
 
 @_operation(Floats, 1)
@@ -244,6 +272,56 @@ def root_of(builder, values):
 @_operation(Floats, 1)
 def negated(builder, values):
     return builder.fneg(values)
+
+
+@_operation(Floats, 3)
+def multiplied_and_added(builder, a, b, c):
+    """a · b + c, rounded once where a CPU does that at once: for what one end alone computes, or what needs no rounding."""
+    return _fused(builder, a, b, c)
+
+
+def _fused(builder, a, b, c):
+    name = f"llvm.fmuladd.v{LANES}f32"
+    kind = ir.FunctionType(Floats.llvm, [Floats.llvm] * 3)
+    return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), [a, b, c])
+
+
+TILE_ROWS, TILE_PANELS = 8, 2
+
+
+@intrinsic
+def put_tile(context, factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step):
+    """At ``target`` 8 rows of 2 vectors: for each row the sum of its ``count`` single numbers times as many vectors.
+
+    A row's numbers are ``step`` bytes apart; vectors of either panel lie side by side. Sums stay in registers, of which there
+    had better be 32, and are rounded as by ``multiplied_and_added``.
+    """
+
+    def lower(context, builder, signature, values):
+        factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step = values
+
+        def at(kind, start, *moves):
+            for number, each in moves:
+                number = number if isinstance(number, ir.Value) else ir.Constant(_WHOLE, number)
+                start = builder.add(start, builder.mul(number, each))
+            return builder.inttoptr(start, kind.as_pointer())
+
+        nothing, vector_bytes = ir.Constant(Floats.llvm, None), ir.Constant(_WHOLE, 4 * LANES)
+        sums = [[cgutils.alloca_once_value(builder, nothing) for _ in range(TILE_PANELS)] for _ in range(TILE_ROWS)]
+        with cgutils.for_range(builder, count) as loop:
+            places = [at(Floats.llvm, panel, (each, panel_step), (loop.index, vector_bytes)) for each in range(TILE_PANELS)]
+            vectors = [builder.load(place, align=4) for place in places]
+            for row, totals in enumerate(sums):
+                number = _everywhere(builder, builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4))
+                for vector, total in zip(vectors, totals):
+                    builder.store(_fused(builder, number, vector, builder.load(total)), total)
+        for row, totals in enumerate(sums):
+            for each, total in enumerate(totals):
+                place = at(Floats.llvm, target, (row, target_row_step), (each, target_panel_step))
+                builder.store(builder.load(total), place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 9), lower
 
 
 # operators

@@ -1,0 +1,268 @@
+"""The kernels of ``codecs.lowrank_fit``: one searches, ``factor_fit``'s way, and writes the factors; one multiplies them out.
+
+A state moves by the same code on the same bytes at both ends. Factors are whole numbers of at most 11 bits and a sum has at
+most 24, so products are exact in any order, fused or not.
+"""
+
+import numpy as np
+
+from . import shared
+from .arithmetic import FLOAT32, called, inlined, magnitude, read_row, whole_bits, write_row
+from .factor_fit import class_factor, classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
+from .matrices import multiply
+from .vectors import (
+    LANES,
+    above,
+    all_floats,
+    all_ints,
+    as_floats,
+    below,
+    bits_of,
+    bits_of_one,
+    byte_at,
+    clear_bytes,
+    copy_bytes,
+    either,
+    either_int,
+    fields_of,
+    float_at,
+    floats_at,
+    int_at,
+    ints_at,
+    largest_of,
+    one_of_bits,
+    negated,
+    put_bytes,
+    put_floats,
+    put_int,
+    put_short,
+    short_at,
+    turn,
+    value_of,
+    whole_at,
+    word_of_fields,
+)
+
+_VECTOR, _INFINITY = 4 * LANES, 0x7F800000
+
+
+def low_rank_encode_kernel(common, sections, first, last, scratch):
+    """As ``encode_kernel``, but a block is coded at once, with its first token."""
+    blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
+    channels, item = whole_at(common + shared.CHANNELS), whole_at(common + shared.ITEM_BYTES)
+    order, moves = whole_at(common + shared.ORDER), whole_at(common + shared.FEEDBACK) != 0
+    step = whole_at(common + shared.X_TOKEN_STEP)
+    seen = 0
+    for index in range((first + tokens - 1) // tokens, (last + tokens - 1) // tokens):
+        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
+        rank = block + (block >= whole_at(common + shared.OWN))
+        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        seen |= _encode_block(common, payload, x, base, scratch)
+        if order > 0 and moves:
+            _decode_tokens(common, payload, base, 0, tokens, scratch)
+        elif order > 0:
+            for token in range(tokens):
+                copy_bytes(x + token * step, base + token * channels * item, channels * item)
+    return seen
+
+
+def low_rank_decode_kernel(common, sections, first, last, scratch):
+    """As ``decode_kernel``, with order 0 or 1."""
+    blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
+    while first < last:
+        index, begin = first // tokens, first % tokens
+        end = min(tokens, begin + last - first)
+        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
+        rank = block + (block >= whole_at(common + shared.OWN))
+        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        _decode_tokens(common, payload, base, begin, end, scratch)
+        first += end - begin
+    return 0
+
+
+def _encode_block(common, payload, x, base, scratch):
+    """One block's payload; returns whether there was NaN or Inf, or a number too large for a unit."""
+    tokens, channels, rank = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK)
+    components, width, of_u, of_v = padded(rank), LANES * panels_of(rank), panels_of(tokens), panels_of(channels)
+    whole = scratch
+    turned = whole + of_u * of_v * LANES * _VECTOR
+    u = turned + of_u * of_v * LANES * _VECTOR
+    v = u + side_bytes(of_u, components, width)
+    weights = v + side_bytes(of_v, components, width)
+    room = weights + 4 * width
+    rest = room + 2 * _VECTOR * components * max(of_u, of_v) + 2 * 4 * components * width
+    clear_bytes(u, rest - u)
+    largest, largest_finite = _read_block(common, whole, x, base, rest)
+    # a power of two; neither it nor its inverse is below float32's normal numbers
+    exponent = min(max(largest_finite >> 23, 1), 253)
+    _turn_block(whole, turned, of_u, of_v, all_floats(one_of_bits((254 - exponent) << 23)))
+    fit(common, whole, turned, u, v, weights, room)
+    unit = _put_weights(common, payload, weights, rank, one_of_bits(exponent << 23), rest)
+    class_codes = payload + 2 + rank
+    level_codes = class_codes + row_bytes(tokens) + row_bytes(channels)
+    _put_factor(u, tokens, rank, 0, class_codes, level_codes, rest)
+    _put_factor(v, channels, rank, weights, class_codes + row_bytes(tokens), level_codes + rank * row_bytes(tokens), rest)
+    return np.int64(largest >= _INFINITY or not unit < float_at(common + shared.LARGEST_SENT))
+
+
+@inlined
+def row_bytes(length):
+    """Of 2 bits each."""
+    return (length + 3) // 4
+
+
+@inlined
+def _read_block(common, panels, x, base, rest):
+    """x less its base in panels of channels, 0 for NaN and Inf and behind the last token.
+
+    Returns the bits of the largest magnitude, which is no number where one of them is none, and of the largest that is one.
+    """
+    tokens, channels, order = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.ORDER)
+    kind, item, step = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.X_TOKEN_STEP)
+    row, held = rest + 64, rest + 64 + panels_of(channels) * _VECTOR
+    top, top_finite, panel_bytes, of_v = all_ints(0), all_ints(0), panels_of(tokens) * LANES * _VECTOR, panels_of(channels)
+    for token in range(tokens):
+        read_row(row, x + token * step, kind, 0, channels, rest)
+        if order > 0:
+            read_row(held, base + token * channels * item, kind, 0, channels, rest)
+        for panel in range(of_v):
+            value = floats_at(row + panel * _VECTOR)
+            if order > 0:
+                value = value - floats_at(held + panel * _VECTOR)
+            size = bits_of(magnitude(value))
+            top = either_int(above(size, top), size, top)
+            value = either(below(size, all_ints(_INFINITY)), value, all_floats(0.0))
+            size = bits_of(magnitude(value))
+            top_finite = either_int(above(size, top_finite), size, top_finite)
+            put_floats(panels + panel * panel_bytes + token * _VECTOR, value)
+    for panel in range(of_v):
+        clear_bytes(panels + panel * panel_bytes + tokens * _VECTOR, panel_bytes - tokens * _VECTOR)
+    return largest_of(top), largest_of(top_finite)
+
+
+@inlined
+def _turn_block(panels, turned, of_u, of_v, factor):
+    """Multiply what is in panels of channels, and put it into panels of tokens, too."""
+    tile = LANES * _VECTOR
+    for one in range(of_v):
+        for other in range(of_u):
+            source = panels + (one * of_u + other) * tile
+            for at in range(source, source + tile, _VECTOR):
+                put_floats(at, floats_at(at) * factor)
+            turn(source, _VECTOR, turned + (other * of_v + one) * tile)
+
+
+@inlined
+def _put_weights(common, payload, weights, rank, scale, rest):
+    """The unit, times ``scale``, and the whole weights; returns the former."""
+    top = all_ints(0)
+    for k in range(0, rank, LANES):
+        size = bits_of(magnitude(floats_at(weights + 4 * k)))
+        top = either_int(above(size, top), size, top)
+    most = float_at(common + shared.MOST)
+    unit = one_of_bits(largest_of(top)) / most
+    for k in range(0, rank, LANES):
+        wholes = magnitude(floats_at(weights + 4 * k)) / all_floats(unit)
+        # NaN where the unit is 0
+        wholes = either(above(wholes, all_floats(0.0)), wholes, all_floats(0.0))
+        wholes = either(below(wholes, all_floats(most)), wholes, all_floats(most))
+        put_bytes(rest, whole_bits(wholes))
+        copy_bytes(rest, payload + 2 + k, min(LANES, rank - k))
+    unit = unit * scale
+    bits = bits_of_one(unit)
+    put_short(payload, (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
+    return unit
+
+
+def _put_factor(side, length, rank, weights, class_codes, level_codes, rest):
+    """A side's classes and levels as stored; levels of a component whose weight is less than 0 with the other sign.
+
+    ``weights`` 0: there are none.
+    """
+    panels, components = panels_of(length), padded(rank)
+    size, levels, classes = row_bytes(length), levels_at(side, panels, components), classes_at(side, panels, components)
+    for panel in range(panels):
+        there, here = lanes_of(length, panel), min(4, size - 4 * panel)
+        put_int(rest, word_of_fields(either_int(there, ints_at(classes + panel * _VECTOR), all_ints(0))))
+        copy_bytes(rest, class_codes + 4 * panel, here)
+        for k in range(rank):
+            level = floats_at(levels + (panel * components + k) * _VECTOR)
+            if weights > 0 and float_at(weights + 4 * k) < 0.0:
+                level = negated(level)
+            codes = whole_bits(level * all_floats(0.5) + all_floats(1.5)) & all_ints(3)
+            put_int(rest, word_of_fields(either_int(there, codes, all_ints(0))))
+            copy_bytes(rest, level_codes + k * size + 4 * panel, here)
+
+
+def _decode_tokens(common, payload, base, first, last, scratch):
+    """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there."""
+    tokens, channels, rank = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK)
+    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
+    components, of_v, staged = padded(rank), panels_of(channels), kind != FLOAT32 or channels % LANES > 0
+    v = scratch + 64
+    u = v + of_v * components * _VECTOR
+    sums = u + components * _VECTOR
+    held_row, rest, row_step = sums + of_v * LANES * _VECTOR, scratch, of_v * _VECTOR
+    class_codes = payload + 2 + rank
+    level_codes = class_codes + row_bytes(tokens) + row_bytes(channels)
+    unit = _unit(common, payload)
+    for panel in range(of_v):
+        codes = level_codes + rank * row_bytes(tokens)
+        _read_factor(common, class_codes + row_bytes(tokens), codes, channels, panel, rank, v + panel * components * _VECTOR, rest)
+        for k in range(rank):
+            weight = min(byte_at(payload + 2 + k), int(float_at(common + shared.MOST)))
+            place = v + (panel * components + k) * _VECTOR
+            put_floats(place, floats_at(place) * as_floats(all_ints(weight)))
+    for panel in range(first // LANES, (last + LANES - 1) // LANES):
+        _read_factor(common, class_codes, level_codes, tokens, panel, rank, u, rest)
+        multiply(u, 4, _VECTOR, LANES, v, components * _VECTOR, of_v, rank, sums, row_step, _VECTOR)
+        for token in range(max(first, panel * LANES), min(last, (panel + 1) * LANES)):
+            place, row = base + token * channels * item, sums + (token - panel * LANES) * row_step
+            if order > 0 and not staged:
+                for at in range(0, row_step, _VECTOR):
+                    put_floats(place + at, floats_at(place + at) + floats_at(row + at) * unit)
+                continue
+            if order > 0:
+                read_row(held_row, place, kind, 0, channels, rest)
+            for at in range(0, row_step, _VECTOR):
+                decoded = floats_at(row + at) * unit
+                if order > 0:
+                    decoded = floats_at(held_row + at) + decoded
+                put_floats(row + at, decoded)
+            write_row(row, place, kind, order > 0, channels, rest)
+
+
+@inlined
+def _unit(common, payload):
+    """A vector of nothing but the unit, 0 for NaN and Inf, which no encoder writes, and within its bounds."""
+    most = float_at(common + shared.LARGEST_SCALE)
+    value = value_of(all_ints(short_at(payload) << 16))
+    value = either(below(bits_of(magnitude(value)), all_ints(_INFINITY)), value, all_floats(0.0))
+    value = either(above(value, all_floats(-most)), value, all_floats(-most))
+    return either(below(value, all_floats(most)), value, all_floats(most))
+
+
+@inlined
+def _read_factor(common, class_codes, level_codes, length, panel, rank, target, rest):
+    """A panel of a factor as whole numbers: ``rank`` vectors."""
+    size = row_bytes(length)
+    here = min(4, size - 4 * panel)
+    factor = class_factor(common, _fields_at(class_codes + 4 * panel, here, rest))
+    for k in range(rank):
+        levels = as_floats(_fields_at(level_codes + k * size + 4 * panel, here, rest)) * all_floats(2.0) - all_floats(3.0)
+        put_floats(target + k * _VECTOR, levels * factor)
+
+
+@inlined
+def _fields_at(address, size, rest):
+    """Of 2 bits, as many as are in ``size`` bytes, at most 16; behind them any."""
+    if size == 4:
+        return fields_of(int_at(address))
+    copy_bytes(address, rest, size)
+    return fields_of(int_at(rest))
+
+
+_encode_block, _put_factor, _decode_tokens = called(_encode_block), called(_put_factor), called(_decode_tokens)
