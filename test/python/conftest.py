@@ -26,6 +26,27 @@ def _poisoned(allocate):
     return call
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Folder of the CPU's kernels, built here and now: a build that fails must fail a test, not fall back to plain torch."""
+    from cfx_shim.cpu import library
+
+    folder = str(tmp_path_factory.mktemp("cpu") / "kernels")
+    said = library.prepare(folder)
+    # the managed environment has numba: a machine without it has not been set up
+    assert said == "built" and library.prepare(folder) == "present"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kernels(built):
+    from cfx_shim.cpu import library
+
+    assert library.load(built)
+    yield library.kernels()
+    library.forget()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def poisoned_allocations():
     import torch

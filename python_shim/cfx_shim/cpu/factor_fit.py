@@ -7,11 +7,10 @@ use. What is kept of a factor, a side, are parts of ``low_rank_room.side_bytes``
 import numpy as np
 
 from . import low_rank_room, shared
-from .arithmetic import called, inlined, magnitude
+from .arithmetic import called, inlined
 from .matrices import multiply, put_gram, put_inverse
 from .vectors import (
     LANES,
-    above,
     all_floats,
     all_ints,
     at_least,
@@ -30,7 +29,6 @@ from .vectors import (
     put_ints,
     root_of,
     total_of,
-    value_of,
     whole_at,
 )
 
@@ -93,17 +91,18 @@ def _fit(common, x, turned, u, v, weights, room):
     for k in range(rank):
         put_float(gram_v + 4 * (k * width + k), np.float32(1.0))
         put_float(weights + 4 * k, np.float32(1.0))
-    begin = whole_at(common + shared.TABLES)
+    step_u, step_v, panel_bytes = of_u * _VECTOR, of_v * _VECTOR, components * _VECTOR
+    other = whole_at(common + shared.TABLES)
     for turn in range(rounds + 2):
-        by_v = begin if turn == 0 else whole_v
-        multiply(by_v, of_v * _VECTOR, 4, components, turned, _VECTOR * LANES * of_v, of_u, channels, u, _VECTOR, components * _VECTOR)
+        multiply(other, step_v, 4, components, turned, LANES * step_v, of_u, channels, u, _VECTOR, panel_bytes)
+        other = whole_v
         if turn > 0:
-            put_gram(whole_v, of_v * _VECTOR, rank, gram_v, width)
+            put_gram(whole_v, step_v, rank, gram_v, width)
             _put_weights(common, u, of_u, gram_u, gram_v, weights, room)
         if turn <= rounds:
             _nearer(common, u, tokens, gram_v, weights, turn == 0, turn == rounds, room)
-            multiply(whole_u, of_u * _VECTOR, 4, components, x, _VECTOR * LANES * of_u, of_v, tokens, v, _VECTOR, components * _VECTOR)
-            put_gram(whole_u, of_u * _VECTOR, rank, gram_u, width)
+            multiply(whole_u, step_u, 4, components, x, LANES * step_u, of_v, tokens, v, _VECTOR, panel_bytes)
+            put_gram(whole_u, step_u, rank, gram_u, width)
             _nearer(common, v, channels, gram_u, weights, turn == 0, turn == rounds, room)
 
 
@@ -123,9 +122,9 @@ def _put_weights(common, u, panels, gram_u, gram_v, weights, room):
         for panel in range(panels):
             by_v = floats_at(u + (panel * components + k) * _VECTOR)
             sums = multiplied_and_added(by_v, floats_at(whole + (k * panels + panel) * _VECTOR), sums)
-        share = all_floats(total_of(sums))
+        share, row = all_floats(total_of(sums)), inverse + 4 * k * width
         for at in range(0, 4 * width, _VECTOR):
-            put_floats(weights + at, multiplied_and_added(share, floats_at(inverse + 4 * k * width + at), floats_at(weights + at)))
+            put_floats(weights + at, multiplied_and_added(share, floats_at(row + at), floats_at(weights + at)))
     for k in range(width):
         size = bits_of_one(float_at(weights + 4 * k)) & 0x7FFFFFFF
         if k >= rank or size >= _INFINITY:

@@ -179,8 +179,8 @@ def _of_low_rank(form, numbers):
 
 def _name(codec, end):
     """Of the kernel that does the codec's "encode" or "decode"."""
-    family = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.LowRank: "low_rank_"}.get(type(formats.of(codec)), "")
-    return f"{family}{end}_kernel"
+    families = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.LowRank: "low_rank_"}
+    return f"{families.get(type(formats.of(codec)), '')}{end}_kernel"
 
 
 class _Kept:

@@ -7,7 +7,7 @@ most 24, so products are exact in any order, fused or not.
 import numpy as np
 
 from . import shared
-from .arithmetic import FLOAT32, called, inlined, magnitude, read_row, whole_bits, write_row
+from .arithmetic import FLOAT32, called, called_with, inlined, magnitude, read_row, whole_bits, write_row
 from .factor_fit import class_factor, classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
 from .matrices import multiply
 from .vectors import (
@@ -85,8 +85,10 @@ def low_rank_decode_kernel(common, sections, first, last, scratch):
 
 def _encode_block(common, payload, x, base, scratch):
     """One block's payload; returns whether there was NaN or Inf, or a number too large for a unit."""
-    tokens, channels, rank = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK)
-    components, width, of_u, of_v = padded(rank), LANES * panels_of(rank), panels_of(tokens), panels_of(channels)
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    rank, of_u, of_v = whole_at(common + shared.RANK), panels_of(tokens), panels_of(channels)
+    components, width = padded(rank), LANES * panels_of(rank)
+    # in panels of channels, and turned into panels of tokens
     whole = scratch
     turned = whole + of_u * of_v * LANES * _VECTOR
     u = turned + of_u * of_v * LANES * _VECTOR
@@ -120,10 +122,12 @@ def _read_block(common, panels, x, base, rest):
 
     Returns the bits of the largest magnitude, which is no number where one of them is none, and of the largest that is one.
     """
-    tokens, channels, order = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.ORDER)
-    kind, item, step = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.X_TOKEN_STEP)
-    row, held = rest + 64, rest + 64 + panels_of(channels) * _VECTOR
-    top, top_finite, panel_bytes, of_v = all_ints(0), all_ints(0), panels_of(tokens) * LANES * _VECTOR, panels_of(channels)
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    order, step = whole_at(common + shared.ORDER), whole_at(common + shared.X_TOKEN_STEP)
+    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+    of_v, panel_bytes = panels_of(channels), panels_of(tokens) * LANES * _VECTOR
+    row, held = rest + 64, rest + 64 + of_v * _VECTOR
+    top, top_finite = all_ints(0), all_ints(0)
     for token in range(tokens):
         read_row(row, x + token * step, kind, 0, channels, rest)
         if order > 0:
@@ -199,26 +203,26 @@ def _put_factor(side, length, rank, weights, class_codes, level_codes, rest):
 
 def _decode_tokens(common, payload, base, first, last, scratch):
     """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there."""
-    tokens, channels, rank = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK)
-    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    components, of_v, staged = padded(rank), panels_of(channels), kind != FLOAT32 or channels % LANES > 0
-    v = scratch + 64
-    u = v + of_v * components * _VECTOR
-    sums = u + components * _VECTOR
-    held_row, rest, row_step = sums + of_v * LANES * _VECTOR, scratch, of_v * _VECTOR
+    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
+    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+    order, rank, of_v = whole_at(common + shared.ORDER), whole_at(common + shared.RANK), panels_of(channels)
+    panel_bytes, row_step = padded(rank) * _VECTOR, of_v * _VECTOR
+    rest, v = scratch, scratch + 64
+    u = v + of_v * panel_bytes
+    sums = u + panel_bytes
+    held_row, staged = sums + LANES * row_step, kind != FLOAT32 or channels % LANES > 0
     class_codes = payload + 2 + rank
     level_codes = class_codes + row_bytes(tokens) + row_bytes(channels)
     unit = _unit(common, payload)
     for panel in range(of_v):
-        codes = level_codes + rank * row_bytes(tokens)
-        _read_factor(common, class_codes + row_bytes(tokens), codes, channels, panel, rank, v + panel * components * _VECTOR, rest)
+        place, codes = v + panel * panel_bytes, level_codes + rank * row_bytes(tokens)
+        _read_factor(common, class_codes + row_bytes(tokens), codes, channels, panel, rank, place, rest)
         for k in range(rank):
             weight = min(byte_at(payload + 2 + k), int(float_at(common + shared.MOST)))
-            place = v + (panel * components + k) * _VECTOR
-            put_floats(place, floats_at(place) * as_floats(all_ints(weight)))
+            put_floats(place + k * _VECTOR, floats_at(place + k * _VECTOR) * as_floats(all_ints(weight)))
     for panel in range(first // LANES, (last + LANES - 1) // LANES):
         _read_factor(common, class_codes, level_codes, tokens, panel, rank, u, rest)
-        multiply(u, 4, _VECTOR, LANES, v, components * _VECTOR, of_v, rank, sums, row_step, _VECTOR)
+        multiply(u, 4, _VECTOR, LANES, v, panel_bytes, of_v, rank, sums, row_step, _VECTOR)
         for token in range(max(first, panel * LANES), min(last, (panel + 1) * LANES)):
             place, row = base + token * channels * item, sums + (token - panel * LANES) * row_step
             if order > 0 and not staged:
@@ -265,4 +269,4 @@ def _fields_at(address, size, rest):
     return fields_of(int_at(rest))
 
 
-_encode_block, _put_factor, _decode_tokens = called(_encode_block), called(_put_factor), called(_decode_tokens)
+_encode_block, _put_factor, _decode_tokens = called(_encode_block), called_with(7)(_put_factor), called_with(6)(_decode_tokens)

@@ -6,7 +6,7 @@ same, whatever is computed beside it. Panels: see ``low_rank_room``.
 
 import numpy as np
 
-from .arithmetic import called
+from .arithmetic import called, called_with
 from .vectors import (
     LANES,
     TILE_PANELS,
@@ -25,7 +25,7 @@ from .vectors import (
 _VECTOR = 4 * LANES
 
 
-@called
+@called_with(11)
 def multiply(factor, row_step, step, rows, panels, panel_step, many, count, target, target_row_step, target_panel_step):
     """``put_tile`` over ``rows``, whole tiles of them, and ``many`` panels; of an odd number one is computed twice."""
     apart = min(many - 1, 1)
