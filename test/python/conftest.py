@@ -20,7 +20,7 @@ def _poisoned(allocate):
 
         tensor = allocate(*args, **kwargs)
         if sys._getframe(1).f_globals.get("__name__", "").startswith("cfx_shim") and tensor.numel():
-            tensor.view(torch.uint8).fill_(0xFF)
+            tensor.untyped_storage().fill_(0xFF)
         return tensor
 
     return call

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from test_bench import checked
-from test_cpu_path import HARD, bits_of, noise, run
+from test_cpu_path import HARD, bits_of, compare as compare_bits, noise, run
 
 from cfx_shim import coding, messages
 from cfx_shim._contract import SECTION_ALIGN
@@ -20,6 +20,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 WORSE = 1.02
 # ragged rows, panels and bytes, one channel, one token, odd panels and even ones, ranks below and past one tile
 SHAPES = [(1, 5, 16), (2, 7, 40), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300), (1, 48, 96), (1, 290, 260)]
+PAPERS = ("lowrank_r8", "lowrank_int4_r8")
 
 
 def section_of(blocks, codec="lowrank_fit_b31", order=1, feedback=True):
@@ -124,9 +125,25 @@ def test_without_feedback_the_base_becomes_what_was_sent(kernels):
         compare(walk((2, 33, 20), 3, dtype), "lowrank_fit_r8", 1, feedback=False)
 
 
-def test_any_bytes_are_decoded_alike(kernels):
+@pytest.mark.parametrize("codec", PAPERS)
+def test_the_papers_factors_are_found_in_plain_torch_and_multiplied_out_to_its_bits(kernels, codec):
+    for order, dtype in itertools.product((0, 1), DTYPES):
+        for shape in SHAPES:
+            compare_bits(walk(shape, 2, dtype), codec, order)
+        compare_bits(walk((3, 40, 24), 2, dtype), codec, order, sections=3)
+    for change in HARD.values():
+        x = change(noise((2, 70, 19), 3))
+        compare_bits([x, x * 0.5, -x], codec, 1)
+    broken = noise((1, 70, 19), 4)
+    broken[0, 66, 17] = float("nan")
+    compare_bits([noise((1, 70, 19), 5), broken, noise((1, 70, 19), 6)], codec, 1)
+    compare_bits(walk((2, 33, 20), 3), codec, 1, feedback=False)
+
+
+@pytest.mark.parametrize("codec", ("lowrank_fit_b31", "lowrank_r32", *PAPERS))
+def test_any_bytes_are_decoded_alike(kernels, codec):
     for dtype, channels, order in itertools.product(DTYPES, (19, 64, 130), (0, 1)):
-        section = section_of(noise((2, 75, channels), 1).to(dtype), order=order)
+        section = section_of(noise((2, 75, channels), 1).to(dtype), codec, order)
         state = section.blocks.clone() if order else None
         for seed in range(3):
             generator = torch.Generator().manual_seed(seed)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from .._contract import SECTION_ALIGN
-from .. import state
-from ..codecs import _factor_fit, _log_scales
+from .. import codecs, state
+from ..codecs import _factor_fit, _log_scales, lowrank, lowrank_fit, lowrank_int4
 from ..kernels import formats
 from . import library, low_rank_room, shared, tables
 
@@ -24,6 +24,9 @@ _KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 # elements from which another thread pays; numbers that a batch of rows, and the sums of a strip of channels, may be
 _LEAST_ELEMENTS, _BATCH, _SUMS = 1 << 17, 1 << 13, 1 << 13
 _STRIP, _SUM_LANES, _VECTOR = 512, 64, 16
+
+# of a factor's number, by the class of the codec; factors but those of 2 bits are found in plain torch
+_FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.LowRank: 16}
 
 _own = threading.local()
 _pools = {}
@@ -37,12 +40,16 @@ def takes(codec, order, blocks, keyframe=False):
     """
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in _KINDS or not blocks.numel():
         return False
+    if _factor_bits(codec):
+        return order < 2 and not keyframe
     form = formats.of(codec)
     return form is not None and form.codes(order, True, keyframe)
 
 
 def encode(xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False):
     """See ``kernels.launch.encode``. Any channels that are side by side."""
+    if _factor_bits(codec) > 2:
+        return _find_factors(xs, states, message, offsets, own, codec, order, feedback, first)
     kernels, x = library.kernels(), xs[0]
     peers, tokens, channels = x.shape
     blocks = peers - (own < peers)
@@ -56,9 +63,32 @@ def encode(xs, states, message, offsets, own, codec, order, feedback, first, key
         _run(kernels["statistics_kernel"], common, sections, count * strips, workers, scratch)
     seen = _run(kernels[_name(codec, "encode")], common, sections, count * tokens, workers, scratch)
     if seen or first:
-        flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
-        for peer in range(peers):
-            ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
+        _set_flags(message, seen)
+
+
+def _set_flags(message, seen):
+    flag = message.data_ptr() + message.shape[1] - SECTION_ALIGN
+    for peer in range(message.shape[0]):
+        ctypes.c_uint8.from_address(flag + peer * message.stride(0)).value = seen
+
+
+def _find_factors(xs, states, message, offsets, own, codec, order, feedback, first):
+    """``encode`` where plain torch finds the factors. Bases move as a receiver's do."""
+    coder, (peers, tokens, channels), seen = codecs.load(codec), xs[0].shape, False
+    size = coder.payload_bytes(tokens, channels, xs[0].element_size())
+    ranks = [rank for rank in range(peers) if rank != own]
+    for x, base, offset in zip(xs, states or xs, offsets):
+        for block, rank in enumerate(ranks):
+            residual = x[rank, None].float()
+            if order > 0:
+                residual = residual - base[block, None]
+            seen |= bool(coder.encode(residual, message[rank, None, offset : offset + size]))
+        if order > 0 and not feedback:
+            base.copy_(x[ranks])
+    if order > 0 and feedback:
+        decode(None, states, message, offsets, own, codec, order, tokens, channels, xs[0].dtype)
+    if seen or first:
+        _set_flags(message, seen)
 
 
 def decode(outs, states, message, offsets, own, codec, order, tokens, channels, dtype, keyframe=False, continues=False):
@@ -101,6 +131,8 @@ def _common(
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
     }
+    if _factor_bits(codec):
+        return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback})
     if not isinstance(form, formats.Format):
         return _without_scales_of_channels(form, numbers, kept_order, feedback, channels, split)
     order = 0 if keyframe else kept_order
@@ -148,19 +180,20 @@ def _without_scales_of_channels(form, numbers, order, feedback, channels, split)
     """``_common`` of a codec that takes no statistics. Parts of a byte an element are those of the state's groups."""
     if isinstance(form, formats.Largest):
         return _Kept(numbers | {shared.ORDER: order, shared.FEEDBACK: feedback}, {}), 0, 192 + 2 * 4 * _VECTOR * _VECTOR
-    if isinstance(form, formats.LowRank):
-        return _of_low_rank(form, numbers | {shared.ORDER: order, shared.FEEDBACK: feedback})
     singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
     numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
     return _Kept(numbers, singles), 0, 128 + 3 * 4 * (channels + 2 * _VECTOR)
 
 
-def _of_low_rank(form, numbers):
-    """``_common`` of factors that are searched for, in as much scratch as a block takes."""
-    tokens, channels = numbers[shared.TOKENS], numbers[shared.CHANNELS]
-    rank = form.rank(tokens, channels)
+def _of_low_rank(codec, numbers):
+    """``_common`` of factors. Those that are searched for take as much scratch as two blocks in float32."""
+    tokens, channels, bits = numbers[shared.TOKENS], numbers[shared.CHANNELS], _factor_bits(codec)
+    rank = codecs.load(codec).rank(tokens, channels)
+    numbers |= {shared.RANK: rank, shared.BITS: bits}
+    if bits > 2:
+        return _Kept(numbers, {}), 0, low_rank_room.decode_bytes(channels, rank)
+    form = formats.of(codec)
     numbers |= {
-        shared.RANK: rank,
         shared.ROUNDS: _factor_fit.ROUNDS,
         shared.FIRST_CLASS: _factor_fit.FIRST_CLASS,
         shared.TABLES: low_rank_room.start(channels, rank).ctypes.data,
@@ -177,10 +210,15 @@ def _of_low_rank(form, numbers):
     return _Kept(numbers, singles), 0, low_rank_room.encode_bytes(tokens, channels, rank)
 
 
+def _factor_bits(codec):
+    """0 where there are no factors."""
+    return _FACTOR_BITS.get(type(codecs.load(codec)), 0)
+
+
 def _name(codec, end):
     """Of the kernel that does the codec's "encode" or "decode"."""
-    families = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.LowRank: "low_rank_"}
-    return f"{families.get(type(formats.of(codec)), '')}{end}_kernel"
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_"}.get(type(formats.of(codec)), "")
+    return f"{'low_rank_' if _factor_bits(codec) else family}{end}_kernel"
 
 
 class _Kept:

@@ -25,7 +25,8 @@ _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "digits", "statistics", "encode"),
-        *("decode", "per_token", "topk", "trellis", "matrices", "low_rank_room", "factor_fit", "low_rank", "build"),
+        *("decode", "per_token", "topk", "trellis", "matrices", "low_rank_room", "factor_fit", "low_rank", "low_rank_decode"),
+        "build",
     )
 )
 

@@ -1,33 +1,28 @@
-"""The kernels of ``codecs.lowrank_fit``: one searches, ``factor_fit``'s way, and writes the factors; one multiplies them out.
+"""The kernel that codes ``codecs.lowrank_fit``: factors as ``factor_fit`` finds them, a block at a time.
 
-A state moves by the same code on the same bytes at both ends. Factors are whole numbers of at most 11 bits and a sum has at
-most 24, so products are exact in any order, fused or not.
+Its state moves by the code that decodes at the other end, on the same bytes.
 """
 
 import numpy as np
 
 from . import shared
-from .arithmetic import FLOAT32, called, called_with, inlined, magnitude, read_row, whole_bits, write_row
-from .factor_fit import class_factor, classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
-from .matrices import multiply
+from .arithmetic import called, called_with, inlined, magnitude, read_row, whole_bits
+from .factor_fit import classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
+from .low_rank_decode import decode_tokens, row_bytes
 from .vectors import (
     LANES,
     above,
     all_floats,
     all_ints,
-    as_floats,
     below,
     bits_of,
     bits_of_one,
-    byte_at,
     clear_bytes,
     copy_bytes,
     either,
     either_int,
-    fields_of,
     float_at,
     floats_at,
-    int_at,
     ints_at,
     largest_of,
     one_of_bits,
@@ -36,9 +31,7 @@ from .vectors import (
     put_floats,
     put_int,
     put_short,
-    short_at,
     turn,
-    value_of,
     whole_at,
     word_of_fields,
 )
@@ -61,26 +54,11 @@ def low_rank_encode_kernel(common, sections, first, last, scratch):
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         seen |= _encode_block(common, payload, x, base, scratch)
         if order > 0 and moves:
-            _decode_tokens(common, payload, base, 0, tokens, scratch)
+            decode_tokens(common, payload, base, 0, tokens, scratch)
         elif order > 0:
             for token in range(tokens):
                 copy_bytes(x + token * step, base + token * channels * item, channels * item)
     return seen
-
-
-def low_rank_decode_kernel(common, sections, first, last, scratch):
-    """As ``decode_kernel``, with order 0 or 1."""
-    blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
-    while first < last:
-        index, begin = first // tokens, first % tokens
-        end = min(tokens, begin + last - first)
-        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-        _decode_tokens(common, payload, base, begin, end, scratch)
-        first += end - begin
-    return 0
 
 
 def _encode_block(common, payload, x, base, scratch):
@@ -104,16 +82,10 @@ def _encode_block(common, payload, x, base, scratch):
     fit(common, whole, turned, u, v, weights, room)
     unit = _put_weights(common, payload, weights, rank, one_of_bits(exponent << 23), rest)
     class_codes = payload + 2 + rank
-    level_codes = class_codes + row_bytes(tokens) + row_bytes(channels)
+    level_codes = class_codes + row_bytes(tokens, 2) + row_bytes(channels, 2)
     _put_factor(u, tokens, rank, 0, class_codes, level_codes, rest)
-    _put_factor(v, channels, rank, weights, class_codes + row_bytes(tokens), level_codes + rank * row_bytes(tokens), rest)
+    _put_factor(v, channels, rank, weights, class_codes + row_bytes(tokens, 2), level_codes + rank * row_bytes(tokens, 2), rest)
     return np.int64(largest >= _INFINITY or not unit < float_at(common + shared.LARGEST_SENT))
-
-
-@inlined
-def row_bytes(length):
-    """Of 2 bits each."""
-    return (length + 3) // 4
 
 
 @inlined
@@ -187,7 +159,7 @@ def _put_factor(side, length, rank, weights, class_codes, level_codes, rest):
     ``weights`` 0: there are none.
     """
     panels, components = panels_of(length), padded(rank)
-    size, levels, classes = row_bytes(length), levels_at(side, panels, components), classes_at(side, panels, components)
+    size, levels, classes = row_bytes(length, 2), levels_at(side, panels, components), classes_at(side, panels, components)
     for panel in range(panels):
         there, here = lanes_of(length, panel), min(4, size - 4 * panel)
         put_int(rest, word_of_fields(either_int(there, ints_at(classes + panel * _VECTOR), all_ints(0))))
@@ -201,72 +173,4 @@ def _put_factor(side, length, rank, weights, class_codes, level_codes, rest):
             copy_bytes(rest, level_codes + k * size + 4 * panel, here)
 
 
-def _decode_tokens(common, payload, base, first, last, scratch):
-    """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
-    order, rank, of_v = whole_at(common + shared.ORDER), whole_at(common + shared.RANK), panels_of(channels)
-    panel_bytes, row_step = padded(rank) * _VECTOR, of_v * _VECTOR
-    rest, v = scratch, scratch + 64
-    u = v + of_v * panel_bytes
-    sums = u + panel_bytes
-    held_row, staged = sums + LANES * row_step, kind != FLOAT32 or channels % LANES > 0
-    class_codes = payload + 2 + rank
-    level_codes = class_codes + row_bytes(tokens) + row_bytes(channels)
-    unit = _unit(common, payload)
-    for panel in range(of_v):
-        place, codes = v + panel * panel_bytes, level_codes + rank * row_bytes(tokens)
-        _read_factor(common, class_codes + row_bytes(tokens), codes, channels, panel, rank, place, rest)
-        for k in range(rank):
-            weight = min(byte_at(payload + 2 + k), int(float_at(common + shared.MOST)))
-            put_floats(place + k * _VECTOR, floats_at(place + k * _VECTOR) * as_floats(all_ints(weight)))
-    for panel in range(first // LANES, (last + LANES - 1) // LANES):
-        _read_factor(common, class_codes, level_codes, tokens, panel, rank, u, rest)
-        multiply(u, 4, _VECTOR, LANES, v, panel_bytes, of_v, rank, sums, row_step, _VECTOR)
-        for token in range(max(first, panel * LANES), min(last, (panel + 1) * LANES)):
-            place, row = base + token * channels * item, sums + (token - panel * LANES) * row_step
-            if order > 0 and not staged:
-                for at in range(0, row_step, _VECTOR):
-                    put_floats(place + at, floats_at(place + at) + floats_at(row + at) * unit)
-                continue
-            if order > 0:
-                read_row(held_row, place, kind, 0, channels, rest)
-            for at in range(0, row_step, _VECTOR):
-                decoded = floats_at(row + at) * unit
-                if order > 0:
-                    decoded = floats_at(held_row + at) + decoded
-                put_floats(row + at, decoded)
-            write_row(row, place, kind, order > 0, channels, rest)
-
-
-@inlined
-def _unit(common, payload):
-    """A vector of nothing but the unit, 0 for NaN and Inf, which no encoder writes, and within its bounds."""
-    most = float_at(common + shared.LARGEST_SCALE)
-    value = value_of(all_ints(short_at(payload) << 16))
-    value = either(below(bits_of(magnitude(value)), all_ints(_INFINITY)), value, all_floats(0.0))
-    value = either(above(value, all_floats(-most)), value, all_floats(-most))
-    return either(below(value, all_floats(most)), value, all_floats(most))
-
-
-@inlined
-def _read_factor(common, class_codes, level_codes, length, panel, rank, target, rest):
-    """A panel of a factor as whole numbers: ``rank`` vectors."""
-    size = row_bytes(length)
-    here = min(4, size - 4 * panel)
-    factor = class_factor(common, _fields_at(class_codes + 4 * panel, here, rest))
-    for k in range(rank):
-        levels = as_floats(_fields_at(level_codes + k * size + 4 * panel, here, rest)) * all_floats(2.0) - all_floats(3.0)
-        put_floats(target + k * _VECTOR, levels * factor)
-
-
-@inlined
-def _fields_at(address, size, rest):
-    """Of 2 bits, as many as are in ``size`` bytes, at most 16; behind them any."""
-    if size == 4:
-        return fields_of(int_at(address))
-    copy_bytes(address, rest, size)
-    return fields_of(int_at(rest))
-
-
-_encode_block, _put_factor, _decode_tokens = called(_encode_block), called_with(7)(_put_factor), called_with(6)(_decode_tokens)
+_encode_block, _put_factor = called(_encode_block), called_with(7)(_put_factor)

@@ -34,9 +34,9 @@ def encode_bytes(tokens, channels, rank):
 
 
 def decode_bytes(channels, rank):
-    """V; of 16 tokens U and the sums; a row of the base."""
-    of_v, components = -(-channels // _LANES), padded(rank)
-    return 64 + 64 * (of_v + 1) * components + 64 * of_v * _LANES + 64 * of_v
+    """Bounds of components; V; of 16 tokens U and the sums; a row of the base."""
+    of_v, components, width = -(-channels // _LANES), padded(rank), -(-rank // _LANES) * _LANES
+    return 64 + 16 * width + 64 * of_v * components + 64 * width + 64 * of_v * _LANES + 64 * of_v
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from .vectors import (
     negated,
     put_float,
     put_floats,
+    put_rounded_tile,
     put_tile,
     total_of,
 )
@@ -25,24 +26,32 @@ from .vectors import (
 _VECTOR = 4 * LANES
 
 
-@called_with(11)
-def multiply(factor, row_step, step, rows, panels, panel_step, many, count, target, target_row_step, target_panel_step):
-    """``put_tile`` over ``rows``, whole tiles of them, and ``many`` panels; of an odd number one is computed twice."""
-    apart = min(many - 1, 1)
-    for first in range(0, many, TILE_PANELS):
-        panel = max(min(first, many - TILE_PANELS), 0)
-        for row in range(0, rows, TILE_ROWS):
-            put_tile(
-                factor + row * row_step,
-                row_step,
-                step,
-                panels + panel * panel_step,
-                apart * panel_step,
-                count,
-                target + row * target_row_step + panel * target_panel_step,
-                target_row_step,
-                apart * target_panel_step,
-            )
+def _product(put):
+    """``put``, one of ``vectors``' tiles, over ``rows``, whole tiles of them, and ``many`` panels; of an odd number one is computed
+    twice."""
+
+    @called_with(11)
+    def multiply(factor, row_step, step, rows, panels, panel_step, many, count, target, target_row_step, target_panel_step):
+        apart = min(many - 1, 1)
+        for first in range(0, many, TILE_PANELS):
+            panel = max(min(first, many - TILE_PANELS), 0)
+            for row in range(0, rows, TILE_ROWS):
+                put(
+                    factor + row * row_step,
+                    row_step,
+                    step,
+                    panels + panel * panel_step,
+                    apart * panel_step,
+                    count,
+                    target + row * target_row_step + panel * target_panel_step,
+                    target_row_step,
+                    apart * target_panel_step,
+                )
+
+    return multiply
+
+
+multiply, multiply_rounded = _product(put_tile), _product(put_rounded_tile)
 
 
 @called

@@ -243,6 +243,15 @@ def fields_of(builder, word):
     return builder.and_(builder.lshr(_everywhere(builder, word), _FIELDS), ir.Constant(Ints.llvm, [3] * LANES))
 
 
+@_operation(Ints, 2)
+def nibbles_of(builder, first, second):
+    """The 8 numbers of 4 bits in an int32, the lowest one first, and those in another one."""
+    halves = ir.Constant(Ints.llvm, [lane // (LANES // 2) * LANES for lane in range(LANES)])
+    words = builder.shuffle_vector(_everywhere(builder, first), _everywhere(builder, second), halves)
+    places = ir.Constant(Ints.llvm, [4 * lane % 32 for lane in range(LANES)])
+    return builder.and_(builder.lshr(words, places), ir.Constant(Ints.llvm, [15] * LANES))
+
+
 @_operation(types.int32, 1)
 def word_of_fields(builder, numbers):
     """The other way: numbers below 4."""
@@ -289,13 +298,18 @@ def _fused(builder, a, b, c):
 TILE_ROWS, TILE_PANELS = 8, 2
 
 
-@intrinsic
-def put_tile(context, factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step):
-    """At ``target`` 8 rows of 2 vectors: for each row the sum of its ``count`` single numbers times as many vectors.
+def _tile(fused):
+    """A function that puts at ``target`` 8 rows of 2 vectors: for each row the sum of its single numbers times as many vectors.
 
     A row's numbers are ``step`` bytes apart; vectors of either panel lie side by side. Sums stay in registers, of which there
-    had better be 32, and are rounded as by ``multiplied_and_added``.
+    had better be 32. They begin at 0 and are rounded as by ``multiplied_and_added`` if ``fused``; else each operation is
+    rounded, and a sum begins at its first product.
     """
+
+    def added(builder, number, vector, total):
+        if fused:
+            return _fused(builder, number, vector, total)
+        return builder.fadd(total, builder.fmul(number, vector))
 
     def lower(context, builder, signature, values):
         factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step = values
@@ -306,7 +320,8 @@ def put_tile(context, factor, row_step, step, panel, panel_step, count, target, 
                 start = builder.add(start, builder.mul(number, each))
             return builder.inttoptr(start, kind.as_pointer())
 
-        nothing, vector_bytes = ir.Constant(Floats.llvm, None), ir.Constant(_WHOLE, 4 * LANES)
+        # -0.0 leaves any number what it is, a 0 of either sign, too
+        nothing, vector_bytes = ir.Constant(Floats.llvm, [0.0 if fused else -0.0] * LANES), ir.Constant(_WHOLE, 4 * LANES)
         sums = [[cgutils.alloca_once_value(builder, nothing) for _ in range(TILE_PANELS)] for _ in range(TILE_ROWS)]
         with cgutils.for_range(builder, count) as loop:
             places = [at(Floats.llvm, panel, (each, panel_step), (loop.index, vector_bytes)) for each in range(TILE_PANELS)]
@@ -314,14 +329,21 @@ def put_tile(context, factor, row_step, step, panel, panel_step, count, target, 
             for row, totals in enumerate(sums):
                 number = _everywhere(builder, builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4))
                 for vector, total in zip(vectors, totals):
-                    builder.store(_fused(builder, number, vector, builder.load(total)), total)
+                    builder.store(added(builder, number, vector, builder.load(total)), total)
         for row, totals in enumerate(sums):
             for each, total in enumerate(totals):
                 place = at(Floats.llvm, target, (row, target_row_step), (each, target_panel_step))
                 builder.store(builder.load(total), place, align=4)
         return context.get_dummy_value()
 
-    return types.none(*[types.int64] * 9), lower
+    @intrinsic
+    def put(context, factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step):
+        return types.none(*[types.int64] * 9), lower
+
+    return put
+
+
+put_tile, put_rounded_tile = _tile(True), _tile(False)
 
 
 # operators
