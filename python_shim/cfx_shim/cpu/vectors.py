@@ -6,9 +6,10 @@ sums wrap, a ``Mask`` is 16 answers. + - * / are single IEEE operations, nothing
 part the two ends' bases. An address is an int64; memory need not be aligned.
 """
 
+import itertools
 import operator
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -301,10 +302,12 @@ TILE_ROWS, TILE_PANELS = 8, 2
 def _tile(fused):
     """A function that puts at ``target`` 8 rows of 2 vectors: for each row the sum of its single numbers times as many vectors.
 
-    A row's numbers are ``step`` bytes apart; vectors of either panel lie side by side. Sums stay in registers, of which there
-    had better be 32. They begin at 0 and are rounded as by ``multiplied_and_added`` if ``fused``; else each operation is
-    rounded, and a sum begins at its first product.
+    A row's numbers are ``step`` bytes apart; vectors of either panel lie side by side. Sums stay in registers, of as many rows
+    and panels at a time as there are registers for. They begin at 0 and are rounded as by ``multiplied_and_added`` if
+    ``fused``; else each operation is rounded, and a sum begins at its first product.
     """
+    # 32 registers of a vector each, or 16 of half a one or less
+    rows, panels = (TILE_ROWS, TILE_PANELS) if binding.get_host_cpu_features().get("avx512f") else (4, 1)
 
     def added(builder, number, vector, total):
         if fused:
@@ -322,16 +325,18 @@ def _tile(fused):
 
         # -0.0 leaves any number what it is, a 0 of either sign, too
         nothing, vector_bytes = ir.Constant(Floats.llvm, [0.0 if fused else -0.0] * LANES), ir.Constant(_WHOLE, 4 * LANES)
-        sums = [[cgutils.alloca_once_value(builder, nothing) for _ in range(TILE_PANELS)] for _ in range(TILE_ROWS)]
-        with cgutils.for_range(builder, count) as loop:
-            places = [at(Floats.llvm, panel, (each, panel_step), (loop.index, vector_bytes)) for each in range(TILE_PANELS)]
-            vectors = [builder.load(place, align=4) for place in places]
-            for row, totals in enumerate(sums):
-                number = _everywhere(builder, builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4))
-                for vector, total in zip(vectors, totals):
-                    builder.store(added(builder, number, vector, builder.load(total)), total)
-        for row, totals in enumerate(sums):
-            for each, total in enumerate(totals):
+        for first_row, first in itertools.product(range(0, TILE_ROWS, rows), range(0, TILE_PANELS, panels)):
+            here = range(first_row, first_row + rows), range(first, first + panels)
+            sums = {place: cgutils.alloca_once_value(builder, nothing) for place in itertools.product(*here)}
+            with cgutils.for_range(builder, count) as loop:
+                places = {each: at(Floats.llvm, panel, (each, panel_step), (loop.index, vector_bytes)) for each in here[1]}
+                vectors = {each: builder.load(place, align=4) for each, place in places.items()}
+                for row in here[0]:
+                    number = builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4)
+                    number = _everywhere(builder, number)
+                    for each, vector in vectors.items():
+                        builder.store(added(builder, number, vector, builder.load(sums[row, each])), sums[row, each])
+            for (row, each), total in sums.items():
                 place = at(Floats.llvm, target, (row, target_row_step), (each, target_panel_step))
                 builder.store(builder.load(total), place, align=4)
         return context.get_dummy_value()
