@@ -20,10 +20,31 @@ def _poisoned(allocate):
 
         tensor = allocate(*args, **kwargs)
         if sys._getframe(1).f_globals.get("__name__", "").startswith("cfx_shim") and tensor.numel():
-            tensor.view(torch.uint8).fill_(0xFF)
+            tensor.untyped_storage().fill_(0xFF)
         return tensor
 
     return call
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Folder of the CPU's kernels, built here and now: a build that fails must fail a test, not fall back to plain torch."""
+    from cfx_shim.cpu import library
+
+    folder = str(tmp_path_factory.mktemp("cpu") / "kernels")
+    said = library.prepare(folder)
+    # the managed environment has numba: a machine without it has not been set up
+    assert said == "built" and library.prepare(folder) == "present"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kernels(built):
+    from cfx_shim.cpu import library
+
+    assert library.load(built)
+    yield library.kernels()
+    library.forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

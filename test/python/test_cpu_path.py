@@ -27,18 +27,6 @@ SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24)
 PATHS = [(1, 17, 256), (2, 19, 520), (1, 3, 3072)]
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory):
-    """Built here and now: a build that fails must fail a test, not fall back to plain torch."""
-    folder = str(tmp_path_factory.mktemp("cpu") / "kernels")
-    said = library.prepare(folder)
-    # the managed environment has numba: a machine without it has not been set up
-    assert said == "built" and library.prepare(folder) == "present"
-    assert library.load(folder)
-    yield library.kernels()
-    library.forget()
-
-
 def noise(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

@@ -30,6 +30,9 @@ class LowRankInt4:
         rows = _fields.row_bytes(tokens, 4), _fields.row_bytes(channels, 4)
         return _low_rank.rank(self._size, tokens, channels, 8 + sum(rows)), *rows
 
+    def rank(self, tokens: int, channels: int) -> int:
+        return self._layout(tokens, channels)[0]
+
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
         rank, *rows = self._layout(tokens, channels)
         return rank * (8 + sum(rows))

@@ -5,7 +5,7 @@ addresses of float32 in whole vectors of 16, zero behind the last number; what i
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from .vectors import (
     LANES,
@@ -199,6 +199,11 @@ def _write_row(row, address, kind, saturate, count, rest):
 # of one piece of code each, however often they are called
 called = njit(error_model="numpy", fastmath=False)
 read_row, write_row = called(_read_row), called(_write_row)
+
+
+def called_with(numbers):
+    """Decorates what takes so many whole numbers and gives nothing: one piece of code, constants among them or not."""
+    return njit(types.void(*[types.int64] * numbers), error_model="numpy", fastmath=False)
 
 
 # sums

@@ -19,13 +19,15 @@ KERNELS = (
     *("statistics_kernel", "encode_kernel", "decode_kernel"),
     *("per_token_encode_kernel", "per_token_decode_kernel", "topk_encode_kernel", "topk_decode_kernel"),
     *("int4_statistics_kernel", "int4_encode_kernel", "int4_decode_kernel"),
+    *("low_rank_encode_kernel", "low_rank_decode_kernel"),
 )
 ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
     for name in (
         *("vectors", "arithmetic", "shared", "parts", "trend", "levels", "means", "starts", "digits", "statistics", "encode"),
-        *("decode", "per_token", "topk", "int4", "trellis", "build"),
+        *("decode", "per_token", "topk", "int4", "trellis", "matrices", "low_rank_room", "factor_fit", "low_rank"),
+        *("low_rank_decode", "build"),
     )
 )
 

@@ -20,7 +20,11 @@ FRACTIONS, ROOTS = 8 * 39, 8 * 54
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
 # bytes that a payload holds for each channel, or 0; TOKEN_BYTES are those for each token
 SCALES = 8 * 65
-COMMON_BYTES = 8 * 66
+# of low rank: whole numbers, then float32; MOST is of a weight, LARGEST_SCALE of a unit that is found, LEVELS are classes' factors
+# and THRESHOLDS lie between them, TABLES what a search begins with
+RANK, ROUNDS, FIRST_CLASS = 8 * 66, 8 * 67, 8 * 68
+RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 69, 8 * 70, 8 * 71
+COMMON_BYTES = 8 * 72
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane

@@ -6,10 +6,12 @@ sums wrap, a ``Mask`` is 16 answers. + - * / are single IEEE operations, nothing
 part the two ends' bases. An address is an int64; memory need not be aligned.
 """
 
+import itertools
 import operator
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
@@ -90,7 +92,7 @@ put_floats, put_ints = _store(Floats.llvm), _store(Ints.llvm)
 put_shorts, put_bytes = _store(_vector_of(_SHORT)), _store(_vector_of(_BYTE))
 float_at, int_at, whole_at = _load(types.float32, _FLOAT), _load(types.int32, _INT), _load(types.int64, _WHOLE)
 short_at, byte_at = _load(types.int32, _SHORT), _load(types.int32, _BYTE)
-put_int, put_short, put_byte = _store(_INT), _store(_SHORT), _store(_BYTE)
+put_float, put_int, put_short, put_byte = _store(_FLOAT), _store(_INT), _store(_SHORT), _store(_BYTE)
 
 
 @_operation(types.none, 3)
@@ -232,6 +234,42 @@ def _reduced(name):
 
 largest_of = _reduced(f"llvm.vector.reduce.smax.v{LANES}i32")
 sum_of = _reduced(f"llvm.vector.reduce.add.v{LANES}i32")
+_any_of = f"llvm.vector.reduce.or.v{LANES}i32"
+_FIELDS = ir.Constant(Ints.llvm, [2 * lane for lane in range(LANES)])
+
+
+@_operation(Ints, 1)
+def fields_of(builder, word):
+    """The 16 numbers of 2 bits in an int32, the lowest one first."""
+    return builder.and_(builder.lshr(_everywhere(builder, word), _FIELDS), ir.Constant(Ints.llvm, [3] * LANES))
+
+
+@_operation(Ints, 2)
+def nibbles_of(builder, first, second):
+    """The 8 numbers of 4 bits in an int32, the lowest one first, and those in another one."""
+    halves = ir.Constant(Ints.llvm, [lane // (LANES // 2) * LANES for lane in range(LANES)])
+    words = builder.shuffle_vector(_everywhere(builder, first), _everywhere(builder, second), halves)
+    places = ir.Constant(Ints.llvm, [4 * lane % 32 for lane in range(LANES)])
+    return builder.and_(builder.lshr(words, places), ir.Constant(Ints.llvm, [15] * LANES))
+
+
+@_operation(types.int32, 1)
+def word_of_fields(builder, numbers):
+    """The other way: numbers below 4."""
+    kind = ir.FunctionType(_INT, [Ints.llvm])
+    gathered = builder.module.globals.get(_any_of) or ir.Function(builder.module, kind, _any_of)
+    return builder.call(gathered, [builder.shl(numbers, _FIELDS)])
+
+
+@_operation(types.float32, 1)
+def total_of(builder, values):
+    """The sum of 16 Floats, folded in halves."""
+    half = LANES // 2
+    while half:
+        order = [(lane + half) % LANES for lane in range(LANES)]
+        values = builder.fadd(values, builder.shuffle_vector(values, values, ir.Constant(Ints.llvm, order)))
+        half //= 2
+    return builder.extract_element(values, ir.Constant(_INT, 0))
 
 
 @_operation(Floats, 1)
@@ -244,6 +282,73 @@ def root_of(builder, values):
 @_operation(Floats, 1)
 def negated(builder, values):
     return builder.fneg(values)
+
+
+@_operation(Floats, 3)
+def multiplied_and_added(builder, a, b, c):
+    """a · b + c, rounded once where a CPU does that at once: for what one end alone computes, or what needs no rounding."""
+    return _fused(builder, a, b, c)
+
+
+def _fused(builder, a, b, c):
+    name = f"llvm.fmuladd.v{LANES}f32"
+    kind = ir.FunctionType(Floats.llvm, [Floats.llvm] * 3)
+    return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), [a, b, c])
+
+
+TILE_ROWS, TILE_PANELS = 8, 2
+
+
+def _tile(fused):
+    """A function that puts at ``target`` 8 rows of 2 vectors: for each row the sum of its single numbers times as many vectors.
+
+    A row's numbers are ``step`` bytes apart; vectors of either panel lie side by side. Sums stay in registers, of as many rows
+    and panels at a time as there are registers for. They begin at 0 and are rounded as by ``multiplied_and_added`` if
+    ``fused``; else each operation is rounded, and a sum begins at its first product.
+    """
+    # 32 registers of a vector each, or 16 of half a one or less
+    rows, panels = (TILE_ROWS, TILE_PANELS) if binding.get_host_cpu_features().get("avx512f") else (4, 1)
+
+    def added(builder, number, vector, total):
+        if fused:
+            return _fused(builder, number, vector, total)
+        return builder.fadd(total, builder.fmul(number, vector))
+
+    def lower(context, builder, signature, values):
+        factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step = values
+
+        def at(kind, start, *moves):
+            for number, each in moves:
+                number = number if isinstance(number, ir.Value) else ir.Constant(_WHOLE, number)
+                start = builder.add(start, builder.mul(number, each))
+            return builder.inttoptr(start, kind.as_pointer())
+
+        # -0.0 leaves any number what it is, a 0 of either sign, too
+        nothing, vector_bytes = ir.Constant(Floats.llvm, [0.0 if fused else -0.0] * LANES), ir.Constant(_WHOLE, 4 * LANES)
+        for first_row, first in itertools.product(range(0, TILE_ROWS, rows), range(0, TILE_PANELS, panels)):
+            here = range(first_row, first_row + rows), range(first, first + panels)
+            sums = {place: cgutils.alloca_once_value(builder, nothing) for place in itertools.product(*here)}
+            with cgutils.for_range(builder, count) as loop:
+                places = {each: at(Floats.llvm, panel, (each, panel_step), (loop.index, vector_bytes)) for each in here[1]}
+                vectors = {each: builder.load(place, align=4) for each, place in places.items()}
+                for row in here[0]:
+                    number = builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4)
+                    number = _everywhere(builder, number)
+                    for each, vector in vectors.items():
+                        builder.store(added(builder, number, vector, builder.load(sums[row, each])), sums[row, each])
+            for (row, each), total in sums.items():
+                place = at(Floats.llvm, target, (row, target_row_step), (each, target_panel_step))
+                builder.store(builder.load(total), place, align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def put(context, factor, row_step, step, panel, panel_step, count, target, target_row_step, target_panel_step):
+        return types.none(*[types.int64] * 9), lower
+
+    return put
+
+
+put_tile, put_rounded_tile = _tile(True), _tile(False)
 
 
 # operators

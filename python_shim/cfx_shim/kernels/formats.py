@@ -18,6 +18,8 @@ class _Kind:
     """What most kinds of codecs are not."""
 
     centred = trellis = False
+    # a payload is what a search found, whose sums only the sender takes, in an order of its own
+    searched = False
     # of a channel's scale in a payload
     channel_bytes = 0
 
@@ -131,6 +133,7 @@ class PerToken(_Kind):
 class LowRank(_Kind):
     """Factors as in ``codecs.lowrank_fit``, whose codec of a size is ``codec``."""
 
+    searched = True
     codec: object
     most_weight: float
     # of what a decoder may find, and of what an encoder may send

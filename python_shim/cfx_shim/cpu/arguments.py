@@ -1,0 +1,185 @@
+"""What kernels are told of a call: its shapes, and its codec's constants and tables; and which kernels it takes.
+
+All of it follows from the codec, the shape and the strides, and is kept.
+"""
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from .. import codecs, state
+from ..codecs import _factor_fit, _log_scales, int4, lowrank, lowrank_fit, lowrank_int4
+from ..kernels import formats
+from . import library, low_rank_room, shared, tables
+
+KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+# numbers that a batch of rows, and the sums of a strip of channels, may be
+_BATCH, _SUMS = 1 << 13, 1 << 13
+_STRIP, _SUM_LANES, _VECTOR = 512, 64, 16
+# of a factor's number, by the class of the codec
+_FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.LowRank: 16}
+
+
+@functools.cache
+def of_call(
+    codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
+    continues,
+):  # fmt: skip
+    """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
+    form, item = formats.of(codec), dtype.itemsize
+    # with order 0 what is decoded lies as a base would
+    kept = state.layout(state.NATIVE, max(1, kept_order), tokens, channels, dtype)
+    # groups of the trend's channels go on from one part into the other where both are whole ones
+    split = min(channels, _log_scales.group_channels(channels))
+    if kept_order < 2 or split % state.GROUP == 0:
+        split = channels
+    numbers = {
+        shared.KIND: KINDS[dtype],
+        shared.ITEM_BYTES: item,
+        shared.TOKENS: tokens,
+        shared.CHANNELS: channels,
+        shared.BLOCKS: blocks,
+        shared.OWN: own,
+        shared.X_BLOCK_STEP: x_block_step * item,
+        shared.X_TOKEN_STEP: x_token_step * item,
+        shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
+        shared.TREND_AT: kept.trend_at if kept_order == 2 else 0,
+        shared.MESSAGE_STEP: message_step,
+        shared.SPLIT: split,
+        shared.STARTS: kept_order if keyframe else 0,
+        shared.CONTINUES: continues,
+    }
+    if factor_bits(codec):
+        return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback})
+    order = 0 if keyframe else kept_order
+    numbers |= {
+        shared.ORDER: order,
+        shared.FEEDBACK: feedback,
+        shared.TOKEN_BYTES: form.token_bytes(channels),
+        shared.SCALES: form.channel_bytes,
+    }
+    if not isinstance(form, formats.Format):
+        return _without_scales_of_channels(form, numbers, order, channels, split)
+    # the parts of a row are those of its scales, or of the trend where there is one scale
+    middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
+    numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
+    width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
+    # of a trellis each token of a batch has a lane, busy or not
+    batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
+    numbers |= {
+        shared.MIDDLE: middle,
+        shared.HALF_SCALES: form.half_scales,
+        shared.BITS: form.bits,
+        shared.RAGGED: middle % _VECTOR > 0 or channels % _VECTOR > 0,
+        shared.V_BIAS: _log_scales.V_BIAS,
+        shared.U_BIAS: _log_scales.U_BIAS,
+        shared.BATCH: batch,
+        shared.TABLES: tables.digits().ctypes.data,
+        shared.CENTRED: form.centred,
+        shared.TRELLIS: form.trellis,
+    }
+    singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
+    singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
+    singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
+    of_rows = 448 + 4 * width * (5 + 3 * batch)
+    if form.trellis:
+        # planes of a batch, in whole vectors of words, and of one token's signs and sizes
+        of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
+    return Told(numbers, singles), strips, max(of_statistics, of_rows)
+
+
+def _statistics(numbers, order, channels, split):
+    """(``numbers`` and those that statistics need, strips of channels in a block, bytes of scratch) at residual ``order``."""
+    sums = 3 if order == 2 else 1
+    strip = min(_STRIP, channels)
+    lanes = _SUM_LANES
+    while lanes > 8 and lanes * strip * sums > _SUMS:
+        lanes //= 2
+    whole, groups = -(-strip // _VECTOR) * _VECTOR, _SUM_LANES // lanes
+    room = 64 + 4 * whole * (4 + sums * lanes * (groups.bit_length() + 1))
+    strips = sum(-(-part // strip) for part in (split, channels - split))
+    return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
+
+
+def _without_scales_of_channels(form, numbers, order, channels, split):
+    """``of_call`` of a codec whose only statistics are a prediction's. Parts of a byte an element are those of the state's groups."""
+    numbers, strips, room = _statistics(numbers, order, channels, split) if order == 2 else (numbers, 0, 0)
+    row = 4 * (channels + 2 * _VECTOR)
+    if isinstance(form, formats.Largest):
+        return Told(numbers, {}), strips, max(room, 192 + 2 * 4 * _VECTOR * _VECTOR + 2 * row)
+    if isinstance(form, formats.GroupScales):
+        return _with_scales_of_groups(numbers, channels)
+    singles = {shared.MOST: form.most, shared.LARGEST_SCALE: form.largest_scale}
+    numbers |= {shared.MIDDLE: split, shared.FLOATS: form.floats}
+    return Told(numbers, singles), strips, max(room, 128 + 5 * row)
+
+
+def _with_scales_of_groups(numbers, channels):
+    """Of ``codecs.int4``: parts are those that its groups begin anew with."""
+    first = min(channels, _log_scales.group_channels(channels))
+    numbers, strips, of_statistics = _statistics(numbers, 0, channels, channels)
+    numbers[shared.MIDDLE] = channels if first % int4.GROUP == 0 else first
+    tables = {
+        shared.LEVELS: int4.LEVELS,
+        shared.THRESHOLDS: int4.THRESHOLDS,
+        shared.FRACTIONS: int4.FRACTIONS,
+        shared.ROOTS: int4.ROOTS,
+    }
+    singles = {place + 8 * index: number for place, table in tables.items() for index, number in enumerate(table)}
+    of_groups = 4 * -(-len(int4.group_sizes(channels)) // _VECTOR) * _VECTOR
+    scratch = 128 + 3 * 4 * (channels + 2 * _VECTOR) + 3 * of_groups
+    return Told(numbers, singles), strips, max(of_statistics, scratch)
+
+
+def _of_low_rank(codec, numbers):
+    """``of_call`` of factors. Those that are searched for take as much scratch as two blocks in float32."""
+    tokens, channels, bits = numbers[shared.TOKENS], numbers[shared.CHANNELS], factor_bits(codec)
+    rank = codecs.load(codec).rank(tokens, channels)
+    numbers |= {shared.RANK: rank, shared.BITS: bits}
+    if bits > 2:
+        return Told(numbers, {}), 0, low_rank_room.decode_bytes(channels, rank)
+    form = formats.of(codec)
+    numbers |= {
+        shared.ROUNDS: _factor_fit.ROUNDS,
+        shared.FIRST_CLASS: _factor_fit.FIRST_CLASS,
+        shared.TABLES: low_rank_room.start(channels, rank).ctypes.data,
+    }
+    singles = {
+        shared.RIDGE: _factor_fit.RIDGE,
+        shared.LEVEL_UNIT: _factor_fit.LEVEL_UNIT,
+        shared.MOST: form.most_weight,
+        shared.LARGEST_SCALE: form.most_unit,
+        shared.LARGEST_SENT: form.most_sent_unit,
+    }
+    singles |= {shared.LEVELS + 8 * index: size for index, size in enumerate(_factor_fit.CLASSES)}
+    singles |= {shared.THRESHOLDS + 8 * index: edge for index, edge in enumerate(_factor_fit.EDGES)}
+    return Told(numbers, singles), 0, low_rank_room.encode_bytes(tokens, channels, rank)
+
+
+def factor_bits(codec):
+    """0 where there are no factors."""
+    return _FACTOR_BITS.get(type(codecs.load(codec)), 0)
+
+
+def kernel_name(codec, end):
+    """Of the kernel that takes the codec's "statistics", or does its "encode" or "decode"."""
+    family = {formats.PerToken: "per_token_", formats.Largest: "topk_", formats.GroupScales: "int4_"}.get(type(formats.of(codec)), "")
+    if factor_bits(codec):
+        family = "low_rank_"
+    own = f"{family}{end}_kernel"
+    # what only a prediction needs is the same for all
+    return own if own in library.KERNELS else f"{end}_kernel"
+
+
+class Told:
+    """What kernels are told: place -> whole number, and place -> float32, in memory whose address they are given."""
+
+    def __init__(self, numbers, singles):
+        memory = self._memory = np.zeros(shared.COMMON_BYTES // 8, dtype=np.int64)
+        for place, number in numbers.items():
+            memory[place // 8] = number
+        for place, single in singles.items():
+            memory.view(np.float32)[place // 4] = single
+        self.address = memory.ctypes.data
