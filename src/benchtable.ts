@@ -148,7 +148,8 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
     ...(device === 'cuda' ? [] : ['(no GPU was used in this run: none of these figures is confirmed by a measurement here)']),
     ...table([head, ...rows], 1),
     "Decode is of one peer's block; one launch serves all peers. Encode's first launch takes statistics, for which it reads",
-    "tensor and state once more (twice where something comes before: channels' means, or the prediction of binary and int2); a cache that holds both would spare it that.",
+    "tensor and state once more (twice where channels' means go off first, or binary and int2 are sent with a prediction); a",
+    'cache that holds both would spare it that.',
     ...(codecs.some((row) => row.modelled === null)
       ? [`${NONE}: no kernels; on a GPU these codecs are plain torch, of which no traffic is known.`]
       : []),

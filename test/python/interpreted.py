@@ -343,20 +343,19 @@ def cases(which):
     """(name, case) of the sends that stand alone, of those with statistics of the step before, of keyframes or of low rank."""
     import interpreted_int4
     import interpreted_low_rank
+    import interpreted_orders as orders
 
     kinds = {
-        "alone": (alone, interpreted_int4.alone),
-        "steps": (steps,),
+        "alone": (alone, orders.alone, interpreted_int4.alone),
+        "steps": (steps, orders.steps),
         "keyframes": (keyframes, interpreted_int4.keyframes),
         "low rank": (interpreted_low_rank.cases,),
     }
-    for kind in kinds[which]:
-        yield from kind()
+    for each in kinds[which]:
+        yield from each()
 
 
 def alone():
-    import interpreted_orders
-
     for codec, order in [*FORMATS, ("binary", 0), ("lm1", 1), ("lm3", 0), ("ternary", 0), ("ternary", 1)]:
         for dtype in DTYPES:
             yield f"{codec}, order {order}, {dtype}", Case(codec, order, dtype, tokens=66)
@@ -382,7 +381,6 @@ def alone():
     for order, base_dtype in ((0, "native"), (1, "native"), (2, "native"), (2, "int8")):
         case = Garbage("ternary", order, "bfloat16", tokens=9, channels=64, base_dtype=base_dtype)
         yield f"ternary, order {order}, {base_dtype}, any bytes", case
-    yield from interpreted_orders.alone()
     yield from per_token()
     yield from largest()
     yield from trellis()
@@ -485,9 +483,6 @@ def largest():
 
 
 def steps():
-    import interpreted_orders
-
-    yield from interpreted_orders.steps()
     for codec, order in (*FORMATS, ("lm1", 1)):
         for tokens, channels in ((66, 9), (5, 130), (1, 7)) if codec == "lm2" else ((5, 130),):
             name = f"{codec}, order {order}, the step before, {tokens} tokens, {channels} channels"

@@ -19,7 +19,10 @@ from test_kernels_compiled import (  # noqa: E402
     widths,
 )
 
+from cfx_shim import kernels, messages  # noqa: E402
+from cfx_shim.coding import Section  # noqa: E402
 from cfx_shim.kernels import formats, launch, ops, per_token_launch, topk_launch, traffic  # noqa: E402
+from cfx_shim.plan import Treatment  # noqa: E402
 
 
 def without_payload(kind, codec, kernel, known, target="sm_90"):
@@ -113,3 +116,18 @@ def test_calls_are_as_many_launches_as_are_said(codec, monkeypatch):
         launched.clear()
         ops.decode([], states, message, *place, order, 8, 64, torch.float32)
         assert tuple(launched) == traffic.launches(formats.of(codec), order)["decode"]
+
+
+def test_a_trend_whose_groups_begin_anew_within_a_row_goes_the_plain_way(monkeypatch):
+    """Beside a native base, of codecs whose row is not in two parts: where half of the channels is no multiple of 32."""
+    monkeypatch.setattr(kernels, "available", lambda device: True)
+
+    def served(codec, order, channels, base_dtype="native"):
+        treatment = Treatment(codec, order, True, base_dtype=base_dtype)
+        return messages.kernel_kind(Section("k", torch.zeros(1, 4, channels), treatment)) is not None
+
+    for codec in ("binary", "int2", "topk"):
+        assert all(served(codec, 2, channels) for channels in (1, 8, 64, 192, 1152, 3072))
+        assert not any(served(codec, 2, channels) for channels in (20, 72, 288))
+        assert served(codec, 1, 20) and served(codec, 2, 20, "int8")
+    assert all(served(codec, 2, 20) for codec in ("fp8", "int8", "lm2"))
