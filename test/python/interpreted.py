@@ -343,12 +343,13 @@ def cases(which):
     """(name, case) of the sends that stand alone, of those with statistics of the step before, of keyframes or of low rank."""
     import interpreted_int4
     import interpreted_low_rank
+    import interpreted_subspace
 
     kinds = {
         "alone": (alone, interpreted_int4.alone),
         "steps": (steps,),
         "keyframes": (keyframes, interpreted_int4.keyframes),
-        "low rank": (interpreted_low_rank.cases,),
+        "low rank": (interpreted_low_rank.cases, interpreted_subspace.cases),
     }
     for kind in kinds[which]:
         yield from kind()

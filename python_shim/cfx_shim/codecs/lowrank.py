@@ -21,15 +21,15 @@ class LowRank:
     def __init__(self, size: str):
         self._size = size
 
-    def _rank(self, tokens, channels):
+    def rank(self, tokens, channels):
         return _low_rank.rank(self._size, tokens, channels, 2 * (tokens + channels))
 
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
-        return 2 * (tokens + channels) * self._rank(tokens, channels)
+        return 2 * (tokens + channels) * self.rank(tokens, channels)
 
     def encode(self, x, payload):
         tokens, channels = x.shape[1:]
-        rank = self._rank(tokens, channels)
+        rank = self.rank(tokens, channels)
         x, non_finite = _values.finite(x)
         for block, room in zip(x, payload):
             u, v = _low_rank.subspace(block, rank)
@@ -40,7 +40,7 @@ class LowRank:
         return non_finite
 
     def decode(self, payload, tokens: int, channels: int):
-        rank, batch = self._rank(tokens, channels), payload.shape[0]
+        rank, batch = self.rank(tokens, channels), payload.shape[0]
         middle = 2 * tokens * rank
         u = _values.from_half(payload[:, :middle], batch, tokens, rank)
         v = _values.from_half(payload[:, middle:], batch, rank, channels)

@@ -12,7 +12,7 @@ A value is least + code · (largest - least) / 15. Decoded value: as ``lowrank``
 
 import torch
 
-from . import _fields, _low_rank, _values
+from . import _fields, _low_rank, _sums, _values
 
 _STEPS = 15.0
 
@@ -29,6 +29,9 @@ class LowRankInt4:
         """The rank, and the bytes of a row of U and of V."""
         rows = _fields.row_bytes(tokens, 4), _fields.row_bytes(channels, 4)
         return _low_rank.rank(self._size, tokens, channels, 8 + sum(rows)), *rows
+
+    def rank(self, tokens: int, channels: int) -> int:
+        return self._layout(tokens, channels)[0]
 
     def payload_bytes(self, tokens: int, channels: int, item_bytes: int) -> int:
         rank, *rows = self._layout(tokens, channels)
@@ -70,7 +73,7 @@ class LowRankInt4:
 def _bounds(raw):
     """Least value and step, each [B, r, 1] float32, from ``raw`` [B, 4·r] uint8."""
     least, largest = _values.from_half(raw, raw.shape[0], -1, 2).unsqueeze(3).unbind(dim=2)
-    return least, (largest - least) / _STEPS
+    return least, _sums.divided(largest - least, _STEPS)
 
 
 of_size = LowRankInt4

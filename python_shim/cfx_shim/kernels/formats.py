@@ -93,13 +93,9 @@ class PerToken(_Kind):
 
 @dataclass(frozen=True)
 class LowRank(_Kind):
-    """Factors as in ``codecs.lowrank_fit``, whose codec of a size is ``codec``."""
+    """A product of two thin matrices; ``codec``: of a size."""
 
     codec: object
-    most_weight: float
-    # of what a decoder may find, and of what an encoder may send
-    most_unit: float
-    most_sent_unit: float
 
     def rank(self, tokens, channels):
         return self.codec.rank(tokens, channels)
@@ -111,6 +107,23 @@ class LowRank(_Kind):
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: against a base that moves by what was decoded, or without one."""
         return not keyframe and (order == 0 or (order == 1 and feedback))
+
+
+@dataclass(frozen=True)
+class Fitted(LowRank):
+    """Factors as in ``codecs.lowrank_fit``."""
+
+    most_weight: float
+    # of what a decoder may find, and of what an encoder may send
+    most_unit: float
+    most_sent_unit: float
+
+
+@dataclass(frozen=True)
+class Subspace(LowRank):
+    """Factors as in ``codecs.lowrank``; ``four_bits``: as in ``codecs.lowrank_int4``."""
+
+    four_bits: bool
 
 
 @dataclass(frozen=True)
@@ -164,7 +177,9 @@ def of(name):
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
     if name.startswith("lowrank_fit"):
         most = lowrank_fit.MOST_SUM
-        return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
+        return Fitted(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
+    if name.startswith("lowrank_"):
+        return Subspace(codecs.load(name), name.startswith("lowrank_int4"))
     if name == "topk":
         return Largest()
     if name == "int4":
