@@ -344,12 +344,13 @@ def cases(which):
     import interpreted_int4
     import interpreted_low_rank
     import interpreted_orders as orders
+    import interpreted_subspace
 
     kinds = {
         "alone": (alone, orders.alone, interpreted_int4.alone),
         "steps": (steps, orders.steps),
         "keyframes": (keyframes, interpreted_int4.keyframes),
-        "low rank": (interpreted_low_rank.cases,),
+        "low rank": (interpreted_low_rank.cases, interpreted_subspace.cases),
     }
     for each in kinds[which]:
         yield from each()

@@ -17,6 +17,8 @@ _WORSE = 1.02
 class LowRank(Case):
     """``rounds``: of the fit, in both; a few, for the interpreter is slow."""
 
+    launch, worse = low_rank_launch, _WORSE
+
     def __init__(self, *arguments, rounds=1, **keywords):
         super().__init__(*arguments, **keywords)
         self.rounds = rounds
@@ -25,7 +27,7 @@ class LowRank(Case):
         _factor_fit.ROUNDS = self.rounds
         message, _ = self.eager()
         found, sent = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
-        low_rank_launch.encode(self.codec, self.xs, sent, found, self.offsets, self.own, self.order, True)
+        self.launch.encode(self.codec, self.xs, sent, found, self.offsets, self.own, self.order, True)
         received, wrong = self.decoded_alike("values", found)
         for one, other in zip(sent, received if self.order else []):
             wrong += same("the two states", one, other)
@@ -37,7 +39,7 @@ class LowRank(Case):
         tokens, channels = self.xs[0].shape[1:]
         outs = [state.clone() for state in self.states]
         outs = outs or [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        low_rank_launch.decode(self.codec, outs, message, self.offsets, self.own, self.order, tokens, channels)
+        self.launch.decode(self.codec, outs, message, self.offsets, self.own, self.order, tokens, channels)
         wrong = []
         for section, offset, out, *state in zip(self.sections, self.offsets, outs, *([self.states] if self.order else [])):
             state = state[0].clone() if state else None
@@ -56,7 +58,7 @@ class LowRank(Case):
                 decoded = section.codec.decode(payload, section.tokens, section.channels)
                 missed.append(float((x - decoded.double()).square().sum()))
             eager, kernels = missed
-            if not kernels <= _WORSE * eager:
+            if not kernels <= self.worse * eager:
                 wrong.append(f"error {kernels:.4g} for {eager:.4g}")
         return wrong
 

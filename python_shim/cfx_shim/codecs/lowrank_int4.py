@@ -12,7 +12,7 @@ A value is least + code · (largest - least) / 15. Decoded value: as ``lowrank``
 
 import torch
 
-from . import _fields, _low_rank, _values
+from . import _fields, _low_rank, _sums, _values
 
 _STEPS = 15.0
 
@@ -73,7 +73,7 @@ class LowRankInt4:
 def _bounds(raw):
     """Least value and step, each [B, r, 1] float32, from ``raw`` [B, 4·r] uint8."""
     least, largest = _values.from_half(raw, raw.shape[0], -1, 2).unsqueeze(3).unbind(dim=2)
-    return least, (largest - least) / _STEPS
+    return least, _sums.divided(largest - least, _STEPS)
 
 
 of_size = LowRankInt4

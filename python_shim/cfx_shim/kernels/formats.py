@@ -131,14 +131,10 @@ class PerToken(_Kind):
 
 @dataclass(frozen=True)
 class LowRank(_Kind):
-    """Factors as in ``codecs.lowrank_fit``, whose codec of a size is ``codec``."""
+    """A product of two thin matrices; ``codec``: of a size."""
 
     searched = True
     codec: object
-    most_weight: float
-    # of what a decoder may find, and of what an encoder may send
-    most_unit: float
-    most_sent_unit: float
 
     def rank(self, tokens, channels):
         return self.codec.rank(tokens, channels)
@@ -150,6 +146,23 @@ class LowRank(_Kind):
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: against a base that moves by what was decoded, or without one."""
         return not keyframe and (order == 0 or (order == 1 and feedback))
+
+
+@dataclass(frozen=True)
+class Fitted(LowRank):
+    """Factors as in ``codecs.lowrank_fit``."""
+
+    most_weight: float
+    # of what a decoder may find, and of what an encoder may send
+    most_unit: float
+    most_sent_unit: float
+
+
+@dataclass(frozen=True)
+class Subspace(LowRank):
+    """Factors as in ``codecs.lowrank``; ``four_bits``: as in ``codecs.lowrank_int4``."""
+
+    four_bits: bool
 
 
 @dataclass(frozen=True)
@@ -197,7 +210,7 @@ class GroupScales(_Kind):
 
 @functools.cache
 def of(name):
-    """The Format, PerToken, LowRank, Largest or GroupScales of the codec called ``name``, or None where there are no kernels for it."""
+    """The Format, PerToken, Fitted, Subspace, Largest or GroupScales of the codec called ``name``, or None where there are no kernels for it."""
     if name == "binary":
         return Format(1, (1.0,), (), True)
     if name == "int2":
@@ -220,7 +233,9 @@ def of(name):
         return PerToken(codec.MOST, _values.largest_bfloat16(codec.BOUND), name == "fp8")
     if name.startswith("lowrank_fit"):
         most = lowrank_fit.MOST_SUM
-        return LowRank(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
+        return Fitted(codecs.load(name), lowrank_fit.MOST_WEIGHT, _values.largest_bfloat16(most), lowrank_fit.MOST_UNIT)
+    if name.startswith("lowrank_"):
+        return Subspace(codecs.load(name), name.startswith("lowrank_int4"))
     if name == "topk":
         return Largest()
     if name == "int4":

@@ -6,7 +6,7 @@ change tensors in place and return nothing.
 
 import torch
 
-from . import formats, int4_launch, launch, low_rank_launch, per_token_launch, topk_launch
+from . import formats, int4_launch, launch, low_rank_launch, per_token_launch, subspace_launch, topk_launch
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -25,7 +25,9 @@ def _encode(
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.encode(form, xs, states, message, offsets, own, order, feedback, first, keyframe, continues)
-    if isinstance(form, formats.LowRank):
+    if isinstance(form, formats.Subspace):
+        return subspace_launch.encode(form, xs, states, message, offsets, own, order, first)
+    if isinstance(form, formats.Fitted):
         return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
     if isinstance(form, formats.Largest):
         return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
@@ -41,7 +43,9 @@ def _decode(
     if isinstance(form, formats.PerToken):
         kind = order, tokens, channels, dtype, keyframe, continues
         return per_token_launch.decode(form, outs, states, message, offsets, own, *kind)
-    if isinstance(form, formats.LowRank):
+    if isinstance(form, formats.Subspace):
+        return subspace_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
+    if isinstance(form, formats.Fitted):
         return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
     if isinstance(form, formats.Largest):
         return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)

@@ -8,7 +8,7 @@ reads, the statistics launch has just read.
 """
 
 from ..codecs import _factor_fit
-from .formats import Largest, LowRank, PerToken
+from .formats import Fitted, Largest, PerToken, Subspace
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
@@ -27,12 +27,24 @@ _LOW_RANK_LAUNCHES = {
     ),
     "decode": ("decode",),
 }
+_ORTHONORMAL = ("widen", "gram", "factor", "apply")
+_SUBSPACE_LAUNCHES = {
+    "encode": (
+        *("open", "residual", "limit", "root", "start"),
+        *("projection", *_ORTHONORMAL) * 3,
+        *("copy", *_ORTHONORMAL),
+        *("projection", "pack", "decode"),
+    ),
+    "decode": ("decode",),
+}
 
 
 def launches(form, order=1):
     """Those of "encode" and of "decode" for a codec's format at residual order 0, 1 or 2."""
-    if isinstance(form, LowRank):
+    if isinstance(form, Fitted):
         known = _LOW_RANK_LAUNCHES
+    elif isinstance(form, Subspace):
+        known = _SUBSPACE_LAUNCHES
     elif isinstance(form, (PerToken, Largest)):
         return LAUNCHES if order == 2 else _LONE_LAUNCHES
     elif form.trellis:
@@ -60,8 +72,8 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
         # what was decided in 16 bits, written and read
         return 4 + 2 + 2
     if launch != "decode":
-        # low rank's residual in float16, of which products are taken; factors are small beside it
-        return {"scale": 4 + 2, "product": 2}.get(launch, 0)
+        # low rank's residual in float16, of which products are taken, or in float32; factors are small beside it
+        return {"scale": 4 + 2, "product": 2, "projection": 4}.get(launch, 0)
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received

@@ -1,0 +1,169 @@
+"""Launches of the paper's low rank: ``codecs._low_rank.subspace`` of the blocks of all sections at once, and one launch that decodes.
+
+What is small is kept for the next call of the same shape; the residual, 4 bytes an element of the call, is torch's allocator's
+to keep. Nothing is read from a device: a call can be captured into a graph. Calls of one device come one after the other.
+"""
+
+import functools
+
+import torch
+import triton
+
+from ..codecs import _low_rank
+from . import low_rank, subspace, tiles
+from .launch import OPTIONS, interpreted, three
+from .low_rank_product import decode_kernel
+
+# added to squares of lengths of 1: what orthonormal columns of one pass are off by, and so those of two are not
+_SHIFT = 1e-6
+# components that a program's square fits in registers with; beyond them factors are torch's
+_MOST_RANK = 128
+_ROWS, _PACKED_BYTES = 32, 512
+_DECODED = (64, 64)
+
+
+def encode(form, xs, states, message, offsets, own, order, first):
+    """See ``launch.encode``: with order 1 ``states`` are native, and moved."""
+    peers, tokens, channels = xs[0].shape
+    blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
+    kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
+    x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
+    low_rank.open_kernel[(1,)](
+        kept.largest,
+        len(kept.largest),
+        message,
+        message.stride(0),
+        flags,
+        peers,
+        int(first),
+        BLOCKS=tiles.power_of_two(len(kept.largest)),
+        **OPTIONS,
+    )
+    rows, width = tiles.rows_and_width(channels, 1)
+    low_rank.residual_kernel[(triton.cdiv(tokens, rows), blocks, len(xs))](
+        *three(xs),
+        *three(states or xs),
+        x,
+        kept.largest,
+        message,
+        message.stride(0),
+        xs[0].stride(0),
+        xs[0].stride(1),
+        flags,
+        tokens,
+        own,
+        peers,
+        CHANNELS=channels,
+        ROWS=rows,
+        WIDTH=width,
+        ORDER=order,
+        SOFT=interpreted(),
+        num_warps=tiles.row_warps(rows, width),
+        **OPTIONS,
+    )
+    # a matrix product in the precision that autocast chooses would be none
+    with torch.autocast(message.device.type, enabled=False):
+        u, v = kept.subspace(x)
+    packed = u, v, message, *three(offsets), message.stride(0), flags, tokens, channels, own, peers, rank
+    if form.four_bits:
+        subspace.pack_int4_kernel[(2 * rank, blocks, len(xs))](*packed, BYTES=_PACKED_BYTES, K=kept.columns, **OPTIONS)
+    else:
+        grid = (triton.cdiv(tokens, _ROWS) + triton.cdiv(channels, _ROWS), blocks, len(xs))
+        subspace.pack_kernel[grid](*packed, ROWS=_ROWS, K=kept.columns, **OPTIONS)
+    if order == 1:
+        decode(form, states, message, offsets, own, order, tokens, channels)
+
+
+def decode(form, outs, message, offsets, own, order, tokens, channels):
+    """See ``launch.decode``: ``outs`` [B, N, C] take what was received with order 0, and are native states with order 1."""
+    rows, columns = _DECODED
+    grid = (
+        triton.cdiv(tokens, rows) * triton.cdiv(channels, columns),
+        message.shape[0] - (own < message.shape[0]),
+        len(outs),
+    )
+    decode_kernel[grid](
+        *three(outs),
+        message,
+        *three(offsets),
+        message.stride(0),
+        tokens,
+        channels,
+        form.rank(tokens, channels),
+        own,
+        ROWS=rows,
+        COLUMNS=columns,
+        FOUR_BITS=form.four_bits,
+        ORDER=order,
+        SOFT=interpreted(),
+        num_warps=8,
+        **OPTIONS,
+    )
+
+
+class _Room:
+    """What a search writes, for blocks [B, N, C] of one shape and rank."""
+
+    def __init__(self, device, blocks, tokens, channels, rank):
+        columns = self.columns = max(16, tiles.power_of_two(rank))
+        self._rank = rank
+
+        def room(*shape, dtype=torch.float32):
+            return torch.zeros((blocks, *shape), dtype=dtype, device=device)
+
+        self.largest, self._root = room(dtype=torch.int32), room()
+        self._start = torch.zeros((channels, columns), device=device)
+        self._start[:, :rank] = torch.linalg.qr(_low_rank.start(channels, rank, device))[0]
+        self._gram, self._factor = room(columns, columns, dtype=torch.float64), room(columns, columns)
+        # of N numbers and of C: a product, the same in float64, and its orthonormal columns
+        self._of_tokens, self._of_channels = (
+            (room(length, columns), room(length, columns, dtype=torch.float64), room(length, columns))
+            for length in (tokens, channels)
+        )
+
+    def subspace(self, x):
+        """U [B, N, K] with orthonormal columns and V = xᵀ·U [B, C, K]."""
+        by_v, _, u = self._of_tokens
+        by_u, _, v = self._of_channels
+        # squares of the largest numbers, and those over the smallest ones, are no float32
+        torch.clamp(self.largest.view(torch.float32), min=torch.finfo(torch.float32).tiny, out=self._root)
+        self._root.sqrt_()
+        torch.div(self._start, self._root[:, None, None], out=v)
+        torch.bmm(x, v, out=by_v)
+        self._orthonormal(self._of_tokens, True)
+        torch.bmm(x.mT, u, out=by_u)
+        self._orthonormal(self._of_channels, True)
+        torch.bmm(x, v, out=by_v)
+        self._orthonormal(self._of_tokens, False)
+        by_v.copy_(u)
+        self._orthonormal(self._of_tokens, False)
+        return u, torch.bmm(x.mT, u, out=by_u)
+
+    def _orthonormal(self, place, divides):
+        """Of a product the orthonormal columns, ``divides``: over ``_root``."""
+        product, exact, found = place
+        if self._rank > _MOST_RANK:
+            found[:, :, : self._rank] = torch.linalg.qr(product[:, :, : self._rank])[0]
+            if divides:
+                found.div_(self._root[:, None, None])
+            return
+        exact.copy_(product)
+        torch.bmm(exact.mT, exact, out=self._gram)
+        subspace.factor_kernel[(len(product),)](
+            self._gram,
+            self._root,
+            self._factor,
+            self._rank,
+            DIVIDES=divides,
+            SHIFT=_SHIFT,
+            K=self.columns,
+            num_warps=factor_warps(self.columns),
+        )
+        torch.bmm(product, self._factor.mT, out=found)
+
+
+def factor_warps(columns):
+    return max(1, min(16, columns * columns // 512))
+
+
+_room = functools.cache(_Room)
