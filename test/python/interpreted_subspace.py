@@ -24,13 +24,17 @@ def falls(x):
 
 
 def cases():
+    yield "lowrank_int4_r8, messages", Messages("lowrank_int4_r8", 1, "bfloat16", 3, 1, tokens=20, channels=70, sections=2)
     for codec in ("lowrank", "lowrank_int4"):
-        yield f"{codec}_r8, messages", Messages(f"{codec}_r8", 1, "bfloat16", 3, 1, tokens=40, channels=96, sections=2)
         for order, dtype in zip((0, 1, 1), DTYPES):
             yield f"{codec}_r8, order {order}, {dtype}", Subspace(f"{codec}_r8", order, dtype, tokens=70, channels=97)
         yield f"{codec}_r32, 1 channel", Subspace(f"{codec}_r32", 1, "bfloat16", tokens=37, channels=1, own=None)
-        yield f"{codec}_r32, 130 channels", Subspace(f"{codec}_r32", 1, "bfloat16", tokens=33, channels=130, own=None)
-        for what, change in (*VALUES.items(), ("few independent rows", depends), ("sizes of 8 orders", falls)):
+        for what, change in (("few independent rows", depends), ("sizes of 8 orders", falls)):
             yield f"{codec}_r8, {what}", Subspace(f"{codec}_r8", 0, tokens=20, channels=50, change=change)
+    for what, change in VALUES.items():
+        yield f"lowrank_r8, {what}", Subspace("lowrank_r8", 0, tokens=20, channels=50, change=change)
+    for what in ("NaN", "all zero", "denormal", "beyond float16"):
+        yield f"lowrank_int4_r8, {what}", Subspace("lowrank_int4_r8", 0, tokens=20, channels=50, change=VALUES[what])
+    yield "lowrank_int4_r32, every rank", Subspace("lowrank_int4_r32", 1, "bfloat16", 1, None, tokens=33, channels=130)
     yield "lowrank_r16, q, k, v of three ranks", Subspace("lowrank_r16", 1, "float16", 3, 1, tokens=20, channels=40, sections=3)
     yield "lowrank_int4_b16, rank 3", Subspace("lowrank_int4_b16", 1, "bfloat16", tokens=200, channels=180)
