@@ -1,4 +1,4 @@
-"""Kernels give the bytes and the bits of plain torch: see interpreted.py for what is compared."""
+"""Kernels give the bytes and the bits of plain torch: see interpreted for what is compared."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CASES = {"alone": 277, "steps": 28, "keyframes": 217, "low rank": 60}
 @pytest.fixture(scope="module", params=CASES)
 def differences(request):
     """(kind of cases, case -> what differs)."""
-    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "interpreted.py"), request.param]
+    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "interpreted"), request.param]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr[-4000:]
     return request.param, json.loads(ran.stdout)

@@ -1,10 +1,9 @@
 """The low-rank kernels in Triton's interpreter against plain torch: what is decoded bit for bit, and how well factors fit, since
-a search may sum in any order. ``interpreted.py`` runs these cases.
+a search may sum in any order.
 """
 
-import interpreted
 import torch
-from interpreted import POISON, VALUES, Case, same
+from case import DTYPES, POISON, VALUES, Case, same
 
 from cfx_shim import coding, messages
 from cfx_shim.codecs import _factor_fit
@@ -84,11 +83,11 @@ class Messages(Case):
 
 def cases():
     yield "lowrank_fit_b31, messages", Messages("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=40, channels=96, sections=2)
-    for dtype in interpreted.DTYPES:
+    for dtype in DTYPES:
         for order in (0, 1):
             yield f"lowrank_fit_b31, order {order}, {dtype}", LowRank("lowrank_fit_b31", order, dtype, tokens=70, channels=96)
     for channels in (1, 7, 130, 768):
-        yield f"lowrank_fit_r8, {channels} channels", LowRank("lowrank_fit_r8", 1, "bfloat16", tokens=37, channels=channels, own=None)
+        yield f"lowrank_fit_r8, {channels} channels", LowRank("lowrank_fit_r8", 1, "bfloat16", 1, None, tokens=37, channels=channels)
     yield "lowrank_fit_b31, all rounds", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=70, channels=96, rounds=9)
     yield "lowrank_fit_b15, order 1", LowRank("lowrank_fit_b15", 1, "bfloat16", tokens=70, channels=96)
     yield "lowrank_fit_b31, rank 20", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=290, channels=260)

@@ -1,34 +1,7 @@
-"""Residual orders beyond those that a codec is mostly sent with, in Triton's interpreter. ``interpreted.py`` runs these cases."""
+"""Residual orders beyond those that a codec is mostly sent with, in Triton's interpreter."""
 
-import torch
-from interpreted import DTYPES, POISON, VALUES, Case, Garbage, Steps
-
-from cfx_shim.kernels import ops
-
-
-class Sent(Garbage):
-    """Through the operators, which choose the launches: what is coded, what is decoded, and what no encoder writes."""
-
-    def __init__(self, codec, *arguments, **others):
-        super().__init__(codec, *arguments, **others)
-        self.name = codec
-
-    def encode(self, xs, states, message, feedback, first, taken):
-        ops.encode(xs, states, message, self.offsets, self.own, self.name, self.order, feedback, first, taken, [])
-
-    def decode(self, outs, states, message, *kind):
-        ops.decode(outs, states, message, self.offsets, self.own, self.name, self.order, *kind)
-
-    def run(self):
-        wrong, flags = Case.run(self) + Garbage.run(self), []
-        feedback = self.sections[0].treatment.feedback
-        # another launch for these messages may have come before, and seen something
-        for first in (True, False):
-            message, states = torch.full(self.shape, 1, dtype=torch.uint8), [state.clone() for state in self.states]
-            self.encode(self.xs, states, message, feedback, first, "exact")
-            flags.append(message[:, -16].tolist())
-        expected = [self.eager()[0][:, -16].tolist(), [1] * self.shape[0]]
-        return wrong + ([] if flags == expected else [f"flags {flags}; expected {expected}"])
+from case import DTYPES, VALUES, Case, Sent
+from steps import Steps
 
 
 def alone():

@@ -1,6 +1,7 @@
-"""The kernels of ``int4`` in Triton's interpreter against plain torch, bit for bit. ``interpreted.py`` runs these cases."""
+"""The kernels of ``int4`` in Triton's interpreter against plain torch, bit for bit."""
 
-from interpreted import DTYPES, STARTS, VALUES, Keyframe
+from case import DTYPES, VALUES
+from keyframes import STARTS, Keyframe
 
 
 def far_from_zero(x):

@@ -1,9 +1,7 @@
-"""The kernels of the paper's low rank in Triton's interpreter: as ``interpreted_low_rank`` compares. ``interpreted.py`` runs
-these cases.
-"""
+"""The kernels of the paper's low rank in Triton's interpreter, compared as ``low_rank``'s are."""
 
-from interpreted import DTYPES, VALUES
-from interpreted_low_rank import LowRank, Messages
+from case import DTYPES, VALUES
+from low_rank import LowRank, Messages
 
 from cfx_shim.kernels import subspace_launch
 

@@ -1,0 +1,41 @@
+"""The kernels in Triton's interpreter against plain torch, bit for bit; a program, because the interpreter is chosen by the
+environment before Triton is imported: ``python test/python/interpreted alone``. Prints one JSON object: case -> what
+differs (an empty text: nothing).
+"""
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, *[os.pardir] * 3, "python_shim"), HERE]
+
+import int4  # noqa: E402
+import keyframes  # noqa: E402
+import low_rank  # noqa: E402
+import orders  # noqa: E402
+import per_token  # noqa: E402
+import rows  # noqa: E402
+import steps  # noqa: E402
+import subspace  # noqa: E402
+import topk  # noqa: E402
+import torch  # noqa: E402
+
+KINDS = {
+    "alone": (rows.alone, rows.centred, rows.trellis, per_token.per_token, topk.topk, orders.alone, int4.alone),
+    "steps": (steps.steps, orders.steps),
+    "keyframes": (keyframes.keyframes, int4.keyframes),
+    "low rank": (low_rank.cases, subspace.cases),
+}
+
+
+def cases(kind):
+    """(name, case) of sends that stand alone, of those with statistics of the step before, of keyframes or of low rank."""
+    for each in KINDS[kind]:
+        yield from each()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps({name: "; ".join(case.run()) for name, case in cases(sys.argv[1])}))
