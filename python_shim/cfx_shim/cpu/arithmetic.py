@@ -22,6 +22,7 @@ from .vectors import (
     either_int,
     equal,
     floats_at,
+    prefetch,
     put_floats,
     put_shorts,
     shorts_at,
@@ -38,6 +39,8 @@ inlined = njit(error_model="numpy", fastmath=False, forceinline=True)
 FLOAT32, FLOAT16, BFLOAT16, HALF_SCALE, SMALL_FLOAT, BETA = 0, 1, 2, 3, 4, 5
 # a predictor's steps
 _STEP = 1 / 64
+# bytes
+_AHEAD = 4096
 
 
 @inlined
@@ -197,6 +200,13 @@ def _write_row(row, address, kind, saturate, count, rest):
     if whole < count:
         _put_narrowed(rest, floats_at(row + 4 * whole), kind, saturate)
         copy_bytes(rest, address + item * whole, item * (count - whole))
+
+
+@inlined
+def fetch_ahead(address, size):
+    """Of memory that is gone through in order, ``size`` bytes of it at ``address`` now: hardware alone stops at each page."""
+    for at in range(_AHEAD, _AHEAD + size, 64):
+        prefetch(address + at)
 
 
 # of one piece of code each, however often they are called

@@ -1,7 +1,7 @@
 """The kernel that decodes tokens and moves a receiver's state, or with order 0 writes what it decodes."""
 
 from . import shared
-from .arithmetic import FLOAT32, HALF_SCALE, SMALL_FLOAT, inlined, read_row, rounded_up
+from .arithmetic import FLOAT32, HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, read_row, rounded_up
 from .digits import decode_digits, take_digits
 from .levels import picker
 from .means import read_means
@@ -113,6 +113,7 @@ def _decode_block(common, section, block, first, last, scratch):
             read_row(us, payload + 2 * start, SMALL_FLOAT, bias, 2 * count, rest)
         for row in range(count):
             place = base + (start + row) * state_step
+            fetch_ahead(place, state_step)
             held = place
             if staged:
                 held = held_row

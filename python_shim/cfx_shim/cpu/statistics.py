@@ -14,6 +14,7 @@ from .arithmetic import (
     beta_code,
     beta_value,
     clear,
+    fetch_ahead,
     half_scale,
     half_value,
     inlined,
@@ -129,11 +130,13 @@ def sum_up(common, section, block, start, count, measure, scratch):
         for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
             for token in range(begin, min(begin + lanes, tokens)):
                 x_now, base_now = x + token * x_step, base_row
+                fetch_ahead(x_now, count * item)
                 if staged:
                     read_row(x_row, x_now, kind, 0, count, rest)
                     x_now = x_row
                 if order > 0:
                     base_now = base + token * state_step
+                    fetch_ahead(base_now, count * item)
                     if staged:
                         read_row(base_row, base_now, kind, 0, count, rest)
                         base_now = base_row

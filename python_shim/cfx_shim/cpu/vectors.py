@@ -110,6 +110,16 @@ def clear_bytes(builder, target, count):
     builder.call(fill, [place, ir.Constant(_BYTE, 0), _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
 
 
+@_operation(types.none, 1)
+def prefetch(builder, address):
+    """The line at ``address``, which need not be anybody's, will be wanted soon."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
+    name = "llvm.prefetch.p0i8"
+    call = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    read, keep, data = (ir.Constant(_INT, number) for number in (0, 3, 1))
+    builder.call(call, [builder.inttoptr(address, _BYTE.as_pointer()), read, keep, data])
+
+
 def _wide(builder, number):
     return number if number.type == _WHOLE else builder.sext(number, _WHOLE)
 
