@@ -5,7 +5,7 @@ addresses of float32 in whole vectors of 16, zero behind the last number; what i
 """
 
 import numpy as np
-from numba import config, njit, types
+from numba import njit, types
 
 from .vectors import (
     LANES,
@@ -29,9 +29,6 @@ from .vectors import (
     sum_of,
     value_of,
 )
-
-# it would optimise each function by itself, and again within each that calls it; ``build`` optimises all at once
-config.OPT = type(config.OPT)(0)
 
 inlined = njit(error_model="numpy", fastmath=False, forceinline=True)
 

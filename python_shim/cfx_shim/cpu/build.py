@@ -19,8 +19,9 @@ def compiled(machine, kernels, arguments):
             whole = code
         else:
             whole.link_in(code)
-    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3))
-    passes.getModulePassManager().run(whole, passes)
+    passes = binding.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(whole, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=3)))
     return machine.emit_object(whole)
 
 
