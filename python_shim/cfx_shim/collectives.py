@@ -4,9 +4,9 @@ A message to one peer is its sections in order, each padded to ``SECTION_ALIGN``
 ``SECTION_ALIGN`` bytes whose first byte is 1 if this rank's input to the call held NaN or Inf. Sizes follow from
 (plan, step, site, shape) alone, so both ends know them without asking.
 
-A receiver that decodes NaN or Inf into a base says so with the flag of its next message. Flags are gathered on the
-device and read once a step, at the group's first call of the next one: then every rank of the group drops all its
-bases of the group, and each site goes on from a keyframe.
+What codecs decode is finite whatever the bytes; a receiver that finds NaN or Inf in an exact keyframe says so with the
+flag of its next message. Flags are gathered on the device and read once a step, at the group's first call of the next
+one: then every rank of the group drops all its bases of the group, and each site goes on from a keyframe.
 """
 
 from dataclasses import dataclass
