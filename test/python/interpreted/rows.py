@@ -55,6 +55,8 @@ def alone():
     for order, base_dtype in ((0, "native"), (1, "native"), (2, "native"), (2, "int8")):
         case = Garbage("ternary", order, "bfloat16", tokens=9, channels=64, base_dtype=base_dtype)
         yield f"ternary, order {order}, {base_dtype}, any bytes", case
+    for codec, order in (("binary", 0), ("int2", 1)):
+        yield f"{codec}, order {order}, any bytes", Garbage(codec, order, "bfloat16", tokens=9, channels=64)
     yield "operators", Operators("lm2", 2, "bfloat16", tokens=5)
     for codec, order in FORMATS:
         yield f"{codec}, a sample of the tokens", Case(codec, order, "bfloat16", tokens=300, statistics="sampled")
