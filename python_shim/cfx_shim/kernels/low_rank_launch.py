@@ -12,7 +12,7 @@ import triton
 
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE, ROUNDS
-from . import low_rank, tiles
+from . import low_rank, low_rank_residual, tiles
 from .launch import OPTIONS, interpreted, three
 from .low_rank_decode import decode_kernel
 
@@ -31,39 +31,7 @@ def encode(form, xs, states, message, offsets, own, order, first):
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     x = torch.empty_like(residual, dtype=torch.float16)
-    low_rank.open_kernel[(1,)](
-        kept.largest,
-        len(kept.largest),
-        message,
-        message.stride(0),
-        flags,
-        peers,
-        int(first),
-        BLOCKS=tiles.power_of_two(len(kept.largest)),
-        **OPTIONS,
-    )
-    rows, width = tiles.rows_and_width(channels, 1)
-    low_rank.residual_kernel[(triton.cdiv(tokens, rows), blocks, len(xs))](
-        *three(xs),
-        *three(states or xs),
-        residual,
-        kept.largest,
-        message,
-        message.stride(0),
-        xs[0].stride(0),
-        xs[0].stride(1),
-        flags,
-        tokens,
-        own,
-        peers,
-        CHANNELS=channels,
-        ROWS=rows,
-        WIDTH=width,
-        ORDER=order,
-        SOFT=interpreted(),
-        num_warps=tiles.row_warps(rows, width),
-        **OPTIONS,
-    )
+    low_rank_residual.take(residual, kept.largest, xs, states, message, own, order, first)
     torch.clamp(kept.largest.view(torch.float32), min=torch.finfo(torch.float32).tiny, out=kept.scale)
     torch.div(residual, kept.scale[:, None, None], out=x)
     weights, u, v = _factor_fit.fit(x, rank, kept)

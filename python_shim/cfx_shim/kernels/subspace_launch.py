@@ -10,7 +10,7 @@ import torch
 import triton
 
 from ..codecs import _low_rank
-from . import low_rank, subspace, tiles
+from . import low_rank_residual, subspace, tiles
 from .launch import OPTIONS, interpreted, three
 from .low_rank_product import decode_kernel
 
@@ -28,39 +28,7 @@ def encode(form, xs, states, message, offsets, own, order, first):
     blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
-    low_rank.open_kernel[(1,)](
-        kept.largest,
-        len(kept.largest),
-        message,
-        message.stride(0),
-        flags,
-        peers,
-        int(first),
-        BLOCKS=tiles.power_of_two(len(kept.largest)),
-        **OPTIONS,
-    )
-    rows, width = tiles.rows_and_width(channels, 1)
-    low_rank.residual_kernel[(triton.cdiv(tokens, rows), blocks, len(xs))](
-        *three(xs),
-        *three(states or xs),
-        x,
-        kept.largest,
-        message,
-        message.stride(0),
-        xs[0].stride(0),
-        xs[0].stride(1),
-        flags,
-        tokens,
-        own,
-        peers,
-        CHANNELS=channels,
-        ROWS=rows,
-        WIDTH=width,
-        ORDER=order,
-        SOFT=interpreted(),
-        num_warps=tiles.row_warps(rows, width),
-        **OPTIONS,
-    )
+    low_rank_residual.take(x, kept.largest, xs, states, message, own, order, first)
     # a matrix product in the precision that autocast chooses would be none
     with torch.autocast(message.device.type, enabled=False):
         u, v = kept.subspace(x)
