@@ -1,4 +1,4 @@
-"""The kernels of ``int4`` compiled ahead of time, and the launches of a call: see test_kernels_compiled.py, whose measures these are."""
+"""The kernels of ``int4`` compiled ahead of time, and the launches of a call: see artefacts.py, whose measures these are."""
 
 import re
 
@@ -8,7 +8,7 @@ import torch
 triton = pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 
 import triton.language as tl  # noqa: E402
-from test_kernels_compiled import TARGETS, assert_lean, resources, stores, wide  # noqa: E402
+from artefacts import TARGETS, assert_lean, resources, stores, wide  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from cfx_shim.kernels import formats, int4, int4_launch, launch, traffic  # noqa: E402

@@ -1,4 +1,4 @@
-"""Residual orders beyond those that a codec is mostly sent with, compiled ahead of time: see test_kernels_compiled.py, whose
+"""Residual orders beyond those that a codec is mostly sent with, compiled ahead of time: see artefacts.py, whose
 measures these are."""
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 
-from test_kernels_compiled import (  # noqa: E402
+from artefacts import (  # noqa: E402
     STRIP,
     TARGETS,
     assert_lean,

@@ -1,4 +1,4 @@
-"""The kernels of the paper's low rank compiled ahead of time, and the launches of a call: see test_kernels_compiled.py, whose
+"""The kernels of the paper's low rank compiled ahead of time, and the launches of a call: see artefacts.py, whose
 measures these are."""
 
 import re
@@ -8,7 +8,7 @@ import torch
 
 triton = pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 
-from test_kernels_compiled import TARGETS, assert_lean, contractions, resources, wide  # noqa: E402
+from artefacts import TARGETS, assert_lean, contractions, resources, wide  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
