@@ -9,7 +9,7 @@ export const kernelsFolder = (env: SetupOptions['env']): string => join(cacheFol
 
 /** Ranks load what is there and never build, so that no rank keeps the others waiting; without it they are slower. */
 export async function ensureKernels(python: string, o: SetupOptions): Promise<void> {
-  const command = [python, '-m', 'cfx_shim.cpu', kernelsFolder(o.env)];
+  const command = [python, '-m', 'cfx_shim.proof', kernelsFolder(o.env)];
   const { code, stdout, tail } = await runProgram(command, o, {
     env: { PYTHONPATH: SHIM_PATH },
     onLine: (line) => line === 'building' && o.log("compiling the codecs' CPU kernels, once; this takes about a minute"),

@@ -218,7 +218,7 @@ describe('the command refuses before anything is started:', () => {
 /** Stands in for the interpreter: `body` is what the measuring program does. */
 function interpreter(body: string): string {
   const path = join(folder, 'python');
-  writeFileSync(path, `#!/bin/sh\ncase $2 in cfx_shim.cpu) echo present;; *) ${body};; esac\n`);
+  writeFileSync(path, `#!/bin/sh\ncase $2 in cfx_shim.proof) echo present;; *) ${body};; esac\n`);
   chmodSync(path, 0o755);
   return path;
 }

@@ -43,7 +43,7 @@ const LEVELS = [
   'observe cpu/* statistics',
   'coding',
   'messages',
-  'calls',
+  'calls proof',
   'collectives',
   'adapters/*',
   'session',
@@ -55,7 +55,7 @@ const SIBLINGS = /^adapters\/|^codecs\/_|^kernels\/|^cpu\//;
 /** What each file may import beyond the standard library. */
 const EXTERNAL: { [module: string]: RegExp } = {
   torch:
-    /^(codecs\/|kernels(\/|$)|cpu\/(launch|arguments)|adapters\/|base_store|state|statistics|predictor|measures|observe|coding|messages|calls|collectives|forwards|session)/,
+    /^(codecs\/|kernels(\/|$)|cpu\/(launch|arguments)|adapters\/|base_store|state|statistics|predictor|measures|observe|coding|messages|proof|calls|collectives|forwards|session)/,
   numpy: /^(codecs\/|cpu\/|observe$)/,
   // what compiles the CPU's kernels, and what loads them; neither is needed to run
   numba: /^cpu\/(vectors|arithmetic|build)$/,

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from farming import Farm  # noqa: E402
 from targets import compiled  # noqa: E402
 
+from cfx_shim import proof  # noqa: E402
 from cfx_shim.cpu import library  # noqa: E402
 
 PRESETS = ("off", "identity", "paper-1bit", "paper-2bit", "cfx-1bit", "cfx-2bit")
@@ -36,7 +37,7 @@ def main():
     plans = {"unattached": None, **{name: compiled(name)["plan"] for name in PRESETS}}
     with tempfile.TemporaryDirectory(prefix="cfx-overhead-") as folder:
         kernels = os.path.join(folder, "kernels")
-        if not args.plain and library.prepare(kernels) != "built":
+        if not args.plain and library.prepare(kernels, proof.failures) != "built":
             sys.exit("the compiled kernels could not be built; --plain does without")
         ratios = measured(args, plans, None if args.plain else kernels)
     import torch

@@ -158,17 +158,16 @@ def test_any_bytes_are_decoded_alike(kernels, codec):
             assert dtype != torch.float32 or compiled[0].isfinite().all()
 
 
-def test_a_block_depends_on_nothing_beside_it_and_on_no_thread(kernels, monkeypatch):
+def test_a_block_depends_on_nothing_beside_it_and_on_no_thread(kernels):
     x = torch.cat([noise((1, 101, 70), 1), 1e30 * noise((1, 101, 70), 2), noise((1, 101, 70), 3)])
     x[1, 7, 5] = float("nan")
     alone = torch.cat([encoded(section_of(x[block : block + 1], order=0), None)[0] for block in range(3)])
-    monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
     for threads in (1, 2, 5):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        together, _ = encoded(section_of(x, order=0), None)
+        with launch.shared_by(threads):
+            together, _ = encoded(section_of(x, order=0), None)
+            # tokens, and so panels, part anywhere
+            first = decoded(section_of(x, order=0), together, None)[0]
         assert torch.equal(together[:, :-SECTION_ALIGN], alone[:, :-SECTION_ALIGN])
-        # tokens, and so panels, part anywhere
-        first = decoded(section_of(x, order=0), together, None)[0]
         assert threads == 1 or same(first, once)
         once = first
 

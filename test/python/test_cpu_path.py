@@ -274,15 +274,12 @@ def test_strided_blocks_are_read_right(kernels):
         compare([each[:, :, 1].transpose(1, 2) for each in whole], codec, order)
 
 
-def test_many_threads_and_few_give_the_same_bits(kernels, monkeypatch):
-    monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
+def test_many_threads_and_few_give_the_same_bits(kernels):
     steps = [noise((2, 101, 200), seed) for seed in range(3)]
     for codec, order in CASES:
         one = run(steps, codec, order)
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-        five = run(steps, codec, order)
-        monkeypatch.undo()
-        monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
+        with launch.shared_by(5):
+            five = run(steps, codec, order)
         assert all(torch.equal(bits_of(left), bits_of(right)) for left, right in zip(one, five))
 
 
@@ -300,18 +297,17 @@ def test_several_callers_at_once_do_not_share_scratch(kernels):
         assert all(torch.equal(bits_of(left), bits_of(right)) for left, right in zip(each, expected))
 
 
-def test_a_forked_process_works_with_threads_of_its_own(kernels, monkeypatch):
-    monkeypatch.setattr(launch, "_LEAST_ELEMENTS", 100)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+def test_a_forked_process_works_with_threads_of_its_own(kernels):
     steps = [noise((1, 300, 96), seed) for seed in range(2)]
-    expected = run(steps, "int2", 1)
-    child = os.fork()
-    if child == 0:
-        try:
-            alike = all(torch.equal(bits_of(a), bits_of(b)) for a, b in zip(run(steps, "int2", 1), expected))
-            os._exit(0 if alike else 1)
-        finally:
-            os._exit(2)
+    with launch.shared_by(3):
+        expected = run(steps, "int2", 1)
+        child = os.fork()
+        if child == 0:
+            try:
+                alike = all(torch.equal(bits_of(a), bits_of(b)) for a, b in zip(run(steps, "int2", 1), expected))
+                os._exit(0 if alike else 1)
+            finally:
+                os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -335,7 +331,7 @@ def test_what_kernels_cannot_do_goes_the_plain_way(kernels):
 def test_a_folder_that_others_may_write_to_is_refused(kernels, tmp_path, monkeypatch):
     monkeypatch.setattr(library, "_kernels", None)
     tmp_path.chmod(0o777)
-    for use in (library.prepare, library.load):
+    for use in (lambda folder: library.prepare(folder, list), library.load):
         with pytest.raises(PermissionError, match="0700"):
             use(str(tmp_path))
 

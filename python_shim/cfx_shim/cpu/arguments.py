@@ -25,7 +25,7 @@ _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.
 @functools.cache
 def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
-    continues,
+    continues, alone=False,
 ):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
     form, item = formats.of(codec), dtype.itemsize
@@ -83,11 +83,18 @@ def of_call(
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    of_rows = 448 + 4 * width * (5 + 3 * batch)
+    of_rows = 576 + 4 * width * (5 + 3 * batch)
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
         of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
-    return Told(numbers, singles), strips, max(of_statistics, of_rows)
+    scratch = max(of_statistics, of_rows)
+    if alone:
+        numbers[shared.WITH_STATISTICS] = True
+        if form.half_scales and order == 1 and strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32:
+            numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
+            scratch += 2 * 4 * (-(-tokens // _VECTOR) + 1) * _VECTOR
+        strips = 0
+    return Told(numbers, singles), strips, scratch
 
 
 def _statistics(numbers, order, channels, split):

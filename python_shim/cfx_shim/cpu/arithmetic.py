@@ -207,13 +207,13 @@ def fetch_ahead(address, size):
 
 
 # of one piece of code each, however often they are called
-called = njit(error_model="numpy", fastmath=False)
+called = njit(error_model="numpy", fastmath=False, forceinline=False)
 read_row, write_row = called(_read_row), called(_write_row)
 
 
 def called_with(numbers):
     """Decorates what takes so many whole numbers and gives nothing: one piece of code, constants among them or not."""
-    return njit(types.void(*[types.int64] * numbers), error_model="numpy", fastmath=False)
+    return njit(types.void(*[types.int64] * numbers), error_model="numpy", fastmath=False, forceinline=False)
 
 
 # sums

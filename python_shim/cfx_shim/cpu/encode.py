@@ -8,7 +8,7 @@ import numpy as np
 
 from . import shared
 from .arithmetic import (
-    FLOAT32,
+    called,
     clear,
     grid_shift,
     half_scale,
@@ -26,8 +26,9 @@ from .arithmetic import (
 from .digits import code_digits, put_digits
 from .levels import halving, picker
 from .means import read_means
-from .parts import ROW, copy_planes, differences, move, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, differences, is_staged, move, parts_of, read_channels, read_parts, write_parts
 from .starts import start_token
+from .statistics import sums_bytes, take_statistics
 from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
 from .vectors import (
@@ -57,10 +58,11 @@ from .vectors import (
 )
 
 
-def _coder(bits, centred=False):
+def _coder(bits, centred=False, direct=False):
     """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to.
 
-    ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``.
+    ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``. ``direct``: for what is to be coded
+    there is x itself.
     """
     planes_beside = bits - 1
     level_of = picker(planes_beside, 8)
@@ -69,12 +71,15 @@ def _coder(bits, centred=False):
     @inlined
     def code(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
         zero, gain = all_floats(0.0), all_floats(float_at(common + shared.GAIN))
-        for c in range(first, last, LANES):
-            missed, scale = floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
+        # bytes of a plane, each of 8 numbers
+        for at in range(first // 8, last // 8, LANES // 8):
+            missed, scale = floats_at(delta + 32 * at), u * floats_at(v + 32 * at)
+            if direct:
+                missed = missed - floats_at(held + 32 * at)
             positive = at_least(missed, zero)
-            put_short(planes + c // 8, bits_of_mask(positive))
+            put_short(planes + at, bits_of_mask(positive))
             size, top, second, third, fourth = magnitude(missed), positive, positive, positive, positive
-            thresholds, plane = common + shared.THRESHOLDS, planes + c // 8 + planes_beside * plane_step
+            thresholds, plane = common + shared.THRESHOLDS, planes + at + planes_beside * plane_step
             if planes_beside > 0:
                 top = at_least(size, scale * bound_0(thresholds + begin_0, top, second, third, fourth))
                 put_short(plane, bits_of_mask(top))
@@ -91,15 +96,12 @@ def _coder(bits, centred=False):
                 value = level_of(common + shared.LEVELS, top, second, third, fourth) * scale
                 decoded = either(positive, value, negated(value))
                 if centred:
-                    put_floats(trend + 4 * c, decoded + floats_at(held + 4 * c))
+                    put_floats(trend + 32 * at, decoded + floats_at(held + 32 * at))
                 else:
-                    move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+                    move(order, held + 32 * at, trend + 32 * at, beta + 32 * at, decoded, gain)
 
     return code
 
-
-_code_1, _code_2, _code_3, _code_4 = (_coder(bits) for bits in range(1, 5))
-_code_centred_4, _code_centred_5 = _coder(4, True), _coder(5, True)
 
 
 def encode_kernel(common, sections, first, last, scratch):
@@ -117,161 +119,269 @@ def encode_kernel(common, sections, first, last, scratch):
 
 @inlined
 def _encode_block(common, section, block, first, last, scratch):
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    middle, bits, half_scales = (
-        whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES),
-    )  # fmt: skip
-    ragged, batch, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.BATCH), whole_at(common + shared.U_BIAS)
-    feedback, x_step = whole_at(common + shared.FEEDBACK), whole_at(common + shared.X_TOKEN_STEP)
-    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
-    trellis = whole_at(common + shared.TRELLIS)
-    moves = order > 0 and feedback != 0
-    staged = ragged != 0 or kind != FLOAT32
+    order, batch = whole_at(common + shared.ORDER), whole_at(common + shared.BATCH)
     rank = block + (block >= whole_at(common + shared.OWN))
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-    block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-
-    second = rounded_up(middle)
-    width = second + rounded_up(channels - middle)
-    row_bytes = 4 * width
-    rest, largest, steps, us = scratch, scratch + 64, scratch + 64 + 2 * ROW, scratch + 64 + 4 * ROW
-    v = us + 2 * ROW
-    beta, x_row, own_planes = v + row_bytes, v + 2 * row_bytes, v + 3 * row_bytes
-    deltas = v + 4 * row_bytes
-    helds, trends = deltas + batch * row_bytes, deltas + 2 * batch * row_bytes
-    path_room, row_room = deltas + 3 * batch * row_bytes, plane_room(channels)
-    path_rows = rows_at(path_room)
-    signs = path_rows + batch * bits * row_room
-    planes = read_channels(common, payload, v, beta, rest)
-    plane_bytes = (channels + 7) // 8
-    plane_step = tokens * plane_bytes
-
-    # channels that share a token's first scale, and where they end in a row
-    parts, of_first, end_first = 2, middle, second
-    if half_scales:
-        parts, of_first, end_first = 1, channels, width
-    shift_first, shift_last = grid_shift(of_first), grid_shift(channels - of_first)
-    columns_first, columns_last = _sum_of_scales(v, 0, end_first, shift_first), _sum_of_scales(v, end_first, width, shift_last)
-    clear(helds, width)
-    if centred:
-        read_means(common, planes, helds, width, rest)
-    put_ints(largest, all_ints(0))
-    put_ints(largest + ROW, all_ints(0))
-    put_ints(steps, all_ints(0))
-    put_ints(steps + ROW, all_ints(0))
-    seen = 0
+    if whole_at(common + shared.WITH_STATISTICS):
+        take_statistics(common, section, block, scratch)
+    planes = _begin_block(common, payload, scratch)
+    # what a token's parts become in the end, unless they are coded where they lie
+    kept = is_staged(common) or order == 2 or whole_at(common + shared.STARTS) > 0 or (order > 0 and not _moves(common))
+    sums_at, seen = whole_at(common + shared.SUMS_AT), 0
+    sums, steps = scratch + sums_at, scratch + sums_at + sums_bytes(whole_at(common + shared.TOKENS))
     for start in range(first, last, batch):
         count = min(batch, last - start)
-        for row in range(count):
-            x_now, place = x + (start + row) * x_step, base + (start + row) * state_step
-            held, trend, delta = helds, trends + row * row_bytes, deltas + row * row_bytes
-            if staged:
-                read_parts(x_row, x_now, kind, 0, item, common, rest)
-                x_now = x_row
-            if order > 0:
-                held = place
-                if staged:
-                    held = helds + row * row_bytes
-                    read_parts(held, place, kind, 0, item, common, rest)
-            if order == 2:
-                read_trend(trend, block_trend, start + row, common, rest)
-            put_int(largest + 4 * row, differences(delta, x_now, held, trend, beta, order, 0, end_first))
-            if parts == 2:
-                put_int(largest + ROW + 4 * row, differences(delta, x_now, held, trend, beta, order, end_first, width))
-        for part in range(parts):
-            begin, end, shift, columns = 0, end_first, shift_first, columns_first
-            if part == 1:
-                begin, end, shift, columns = end_first, width, shift_last, columns_last
-            tops = ints_at(largest + part * ROW)
-            rounders = us + part * ROW
-            put_ints(rounders, rounder_of(tops, shift))
-            for row in range(count):
-                found = sum_on_grid(deltas + row * row_bytes, begin, end, int_at(rounders + 4 * row))
-                put_int(steps + part * ROW + 4 * row, found)
-            sums = value_of_steps(ints_at(steps + part * ROW), tops, shift)
-            finite = bits_of_mask(below(sums, all_floats(np.inf)))
-            if (finite | (-1 << count)) & 0xFFFF != 0xFFFF:
-                seen = 1
-            u = either(above(columns, all_floats(0.0)), sums / columns, all_floats(0.0))
-            if half_scales:
-                codes = half_scale(u)
-                u = half_value(codes)
-            else:
-                codes = small_float(u, bias)
-                u = small_float_value(codes, bias)
-            put_ints(rest, codes)
-            for row in range(count):
-                if half_scales:
-                    put_short(payload + 2 * (start + row), int_at(rest + 4 * row))
-                else:
-                    put_byte(payload + 2 * (start + row) + part, int_at(rest + 4 * row))
-            put_floats(us + part * ROW, u)
-        if trellis != 0:
-            find_paths(common, deltas, row_bytes, v, us, second, count, path_room)
-        for row in range(count):
-            place = base + (start + row) * state_step
-            held, trend, delta = place, trends + row * row_bytes, deltas + row * row_bytes
-            if centred:
-                held = helds
-            elif staged:
-                held = helds + row * row_bytes
-            if trellis != 0:
-                path_row, target = path_rows + row * bits * row_room, planes + (start + row) * plane_bytes
-                copy_rows(common, path_row, row_room, target, plane_step)
-                if moves:
-                    first_u, second_u = float_at(us + 4 * row), float_at(us + ROW + 4 * row)
-                    move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
-            else:
-                _code_token(common, planes, start + row, own_planes, end_first, width, delta, v, us + 4 * row, moves, order, held, trend, beta)
-            if starts > 0:
-                start_token(common, trend, width, base, start + row, delta, rest)
-            if moves and staged:
-                write_parts(held, place, True, common, rest)
-            if order > 0 and not moves:
-                copy_bytes(x + (start + row) * x_step, place, state_step)
-                if order == 2:
-                    # the trend of a base that is set is unknown
-                    clear(trend, width)
-            if order == 2:
-                write_trend(trend, block_trend, start + row, common, rest)
+        if sums_at > 0:
+            seen |= _put_scales(common, payload, scratch, sums + 4 * start, steps + 4 * start, start, count)
+            _code_x(common, planes, x, base, scratch, start, count)
+        else:
+            _take_rows(common, x, base, scratch, start, count)
+            _sum_rows(common, scratch, count)
+            seen |= _put_scales(common, payload, scratch, scratch + _LARGEST, scratch + _STEPS, start, count)
+        if whole_at(common + shared.TRELLIS):
+            _code_paths(common, planes, base, scratch, start, count)
+        elif sums_at == 0:
+            _code_rows(common, planes, base, scratch, start, count)
+        if kept:
+            _keep_rows(common, x, base, scratch, start, count)
     return seen
 
 
 @inlined
-def _code_token(common, planes, token, own_planes, end_first, width, delta, v, us, moves, order, held, trend, beta):
-    """A token's bits or digits into its message; moves its state unless told not to. ``us``: the first of its scales."""
-    tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
-    ragged, parts = whole_at(common + shared.RAGGED), 1 if whole_at(common + shared.HALF_SCALES) else 2
-    starts, plane_bytes = whole_at(common + shared.STARTS), (channels + 7) // 8
-    plane_step = tokens * plane_bytes
-    packed, step = planes + token * plane_bytes, plane_step
-    if ragged or bits == 0:
-        packed, step = own_planes, width // 8
-    for part in range(parts):
-        begin, end = (0, end_first) if part == 0 else (end_first, width)
-        u = all_floats(float_at(us + part * ROW))
-        if bits == 0:
-            code_digits(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-        elif whole_at(common + shared.CENTRED):
-            if bits == 4:
-                _code_centred_4(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
+def _moves(common):
+    """Whether what is decoded moves the sender's state, too."""
+    return whole_at(common + shared.ORDER) > 0 and whole_at(common + shared.FEEDBACK) != 0
+
+
+# scratch: vectors of a token's numbers, two of each kind for its parts, then rows
+_REST, _LARGEST, _STEPS, _US, _COLUMNS, _ROWS = 0, ROW, 3 * ROW, 5 * ROW, 7 * ROW, 9 * ROW
+
+
+@inlined
+def _rows(common, scratch):
+    """(v, beta, scratch for x, scratch for planes; of all of a batch: what is to be coded, bases, trends; room for paths)."""
+    _, _, _, width = parts_of(common)
+    v, row, batch = scratch + _ROWS, 4 * width, 4 * width * whole_at(common + shared.BATCH)
+    deltas = v + 4 * row
+    return v, v + row, v + 2 * row, v + 3 * row, deltas, deltas + batch, deltas + 2 * batch, deltas + 3 * batch
+
+
+@called
+def _begin_block(common, payload, scratch):
+    """Takes what is the same for all tokens; returns where their codes begin."""
+    _, of_first, end_first, width = parts_of(common)
+    v, beta, _, _, _, helds, _, _ = _rows(common, scratch)
+    planes = read_channels(common, payload, v, beta, scratch + _REST)
+    shift_first, shift_last = grid_shift(of_first), grid_shift(whole_at(common + shared.CHANNELS) - of_first)
+    put_floats(scratch + _COLUMNS, _sum_of_scales(v, 0, end_first, shift_first))
+    put_floats(scratch + _COLUMNS + ROW, _sum_of_scales(v, end_first, width, shift_last))
+    # with order 0 there is no base, or what is taken off stands in its place
+    clear(helds, width)
+    if whole_at(common + shared.CENTRED):
+        read_means(common, planes, helds, width, scratch + _REST)
+    # of tokens that are not there
+    for at in range(_LARGEST, _US, ROW):
+        put_ints(scratch + at, all_ints(0))
+    return planes
+
+
+@called
+def _take_rows(common, x, base, scratch, start, count):
+    """What is to be coded of ``count`` tokens from ``start`` on, and its largest magnitudes."""
+    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
+    x_step, state_step = whole_at(common + shared.X_TOKEN_STEP), whole_at(common + shared.CHANNELS) * item
+    parts, _, end_first, width = parts_of(common)
+    _, beta, x_row, _, delta, held_row, trend, _ = _rows(common, scratch)
+    staged, rest, trends = is_staged(common), scratch + _REST, base + whole_at(common + shared.TREND_AT)
+    x_now, place = x + start * x_step, base + start * state_step
+    for row in range(count):
+        given, held = x_now, held_row
+        if staged:
+            read_parts(x_row, x_now, kind, 0, item, common, rest)
+            given = x_row
+        if order > 0:
+            if staged:
+                read_parts(held_row, place, kind, 0, item, common, rest)
+                held_row += 4 * width
             else:
-                _code_centred_5(common, packed, step, begin, end, delta, v, u, starts > 0, order, held, trend, beta)
-        elif bits == 1:
-            _code_1(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-        elif bits == 2:
-            _code_2(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
-        elif bits == 3:
-            _code_3(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+                held = place
+        if order == 2:
+            read_trend(trend, trends, start + row, common, rest)
+        put_int(scratch + _LARGEST + 4 * row, differences(delta, given, held, trend, beta, order, 0, end_first))
+        if parts == 2:
+            put_int(scratch + _LARGEST + ROW + 4 * row, differences(delta, given, held, trend, beta, order, end_first, width))
+        x_now, place, delta, trend = x_now + x_step, place + state_step, delta + 4 * width, trend + 4 * width
+
+
+@called
+def _sum_rows(common, scratch, count):
+    """The sums of ``count`` tokens' magnitudes, in steps of the grid that their largest ones tell."""
+    parts, of_first, end_first, width = parts_of(common)
+    _, _, _, _, deltas, _, _, _ = _rows(common, scratch)
+    begin, end, channels = 0, end_first, of_first
+    for part in range(parts):
+        tops, rounders, steps = ints_at(scratch + _LARGEST + part * ROW), scratch + _US + part * ROW, scratch + _STEPS + part * ROW
+        put_ints(rounders, rounder_of(tops, grid_shift(channels)))
+        for row in range(count):
+            put_int(steps + 4 * row, sum_on_grid(deltas + 4 * width * row, begin, end, int_at(rounders + 4 * row)))
+        begin, end, channels = end, width, whole_at(common + shared.CHANNELS) - channels
+
+
+@called
+def _put_scales(common, payload, scratch, largest, steps, start, count):
+    """The tokens' scales, into their message and as stored; returns 1 if NaN or Inf was seen."""
+    half_scales, bias, rest = whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS), scratch + _REST
+    parts, channels, _, _ = parts_of(common)
+    seen = 0
+    for part in range(parts):
+        sums = value_of_steps(ints_at(steps + part * ROW), ints_at(largest + part * ROW), grid_shift(channels))
+        finite = bits_of_mask(below(sums, all_floats(np.inf)))
+        if (finite | (-1 << count)) & 0xFFFF != 0xFFFF:
+            seen = 1
+        columns = floats_at(scratch + _COLUMNS + part * ROW)
+        u = either(above(columns, all_floats(0.0)), sums / columns, all_floats(0.0))
+        if half_scales:
+            codes = half_scale(u)
+            u = half_value(codes)
         else:
-            _code_4(common, packed, step, begin, end, delta, v, u, moves, order, held, trend, beta)
+            codes = small_float(u, bias)
+            u = small_float_value(codes, bias)
+        put_ints(rest, codes)
+        for row in range(count):
+            if half_scales:
+                put_short(payload + 2 * (start + row), int_at(rest + 4 * row))
+            else:
+                put_byte(payload + 2 * (start + row) + part, int_at(rest + 4 * row))
+        put_floats(scratch + _US + part * ROW, u)
+        channels = whole_at(common + shared.CHANNELS) - channels
+    return seen
+
+
+@inlined
+def _held_rows(common, base, scratch, start):
+    """(where the bases of a batch begin that what is decoded is added to, or means, bytes from one token to the next)."""
+    _, _, _, width = parts_of(common)
+    _, _, _, _, _, helds, _, _ = _rows(common, scratch)
+    if whole_at(common + shared.CENTRED):
+        return helds, 0
+    if is_staged(common):
+        return helds, 4 * width
+    step = whole_at(common + shared.CHANNELS) * whole_at(common + shared.ITEM_BYTES)
+    return base + start * step, step
+
+
+@called
+def _code_paths(common, planes, base, scratch, start, count):
+    """As ``_code_rows``, along a trellis."""
+    bits, plane_bytes = whole_at(common + shared.BITS), (whole_at(common + shared.CHANNELS) + 7) // 8
+    order, moves, plane_step = whole_at(common + shared.ORDER), _moves(common), whole_at(common + shared.TOKENS) * plane_bytes
+    _, _, second, width = parts_of(common)
+    v, beta, _, _, deltas, _, trends, room = _rows(common, scratch)
+    held, held_step = _held_rows(common, base, scratch, start)
+    find_paths(common, deltas, 4 * width, v, scratch + _US, second, count, room)
+    row_room = plane_room(whole_at(common + shared.CHANNELS))
+    path, signs = rows_at(room), rows_at(room) + whole_at(common + shared.BATCH) * bits * row_room
+    for row in range(count):
+        copy_rows(common, path, row_room, planes + (start + row) * plane_bytes, plane_step)
+        if moves:
+            first_u, second_u = float_at(scratch + _US + 4 * row), float_at(scratch + _US + ROW + 4 * row)
+            trend = trends + 4 * width * row
+            move_by_path(common, path, signs, second, width, v, first_u, second_u, order, held, trend, beta)
+        path, held = path + bits * row_room, held + held_step
+
+
+@inlined
+def _code_rows(common, planes, base, scratch, start, count):
+    """Tokens' bits or digits into their message; moves their state unless told not to."""
+    _, _, _, width = parts_of(common)
+    _, _, _, _, deltas, _, _, _ = _rows(common, scratch)
+    bits, row = whole_at(common + shared.BITS), 4 * width
     if bits == 0:
-        put_digits(common, own_planes, step, planes, token)
-    elif ragged:
-        copy_planes(common, own_planes, step, planes + token * plane_bytes, plane_step, True)
+        _code_digits(common, planes, deltas, row, base, scratch, start, count)
+    elif whole_at(common + shared.CENTRED):
+        if bits == 4:
+            _code_centred_4(common, planes, deltas, row, base, scratch, start, count)
+        else:
+            _code_centred_5(common, planes, deltas, row, base, scratch, start, count)
+    elif bits == 1:
+        _code_1(common, planes, deltas, row, base, scratch, start, count)
+    elif bits == 2:
+        _code_2(common, planes, deltas, row, base, scratch, start, count)
+    elif bits == 3:
+        _code_3(common, planes, deltas, row, base, scratch, start, count)
+    else:
+        _code_4(common, planes, deltas, row, base, scratch, start, count)
+
+
+@inlined
+def _code_x(common, planes, x, base, scratch, start, count):
+    """The same of tokens whose sums are known."""
+    x_step = whole_at(common + shared.X_TOKEN_STEP)
+    if whole_at(common + shared.BITS) == 1:
+        _code_x_1(common, planes, x + start * x_step, x_step, base, scratch, start, count)
+    else:
+        _code_x_2(common, planes, x + start * x_step, x_step, base, scratch, start, count)
+
+
+def _by_rows(code):
+    """``_code_rows`` of one kind of code, of which ``code`` does a part of a token."""
+
+    @called
+    def code_rows(common, planes, delta, delta_step, base, scratch, start, count):
+        tokens, ragged = whole_at(common + shared.TOKENS), whole_at(common + shared.RAGGED)
+        digits, order = whole_at(common + shared.BITS) == 0, whole_at(common + shared.ORDER)
+        moves = whole_at(common + shared.STARTS) > 0 if whole_at(common + shared.CENTRED) else _moves(common)
+        parts, _, end_first, width = parts_of(common)
+        v, beta, _, own_planes, _, _, trend, _ = _rows(common, scratch)
+        held, held_step = _held_rows(common, base, scratch, start)
+        plane_bytes = (whole_at(common + shared.CHANNELS) + 7) // 8
+        plane_step, target = tokens * plane_bytes, planes + start * plane_bytes
+        for row in range(count):
+            packed, step = target, plane_step
+            if ragged or digits:
+                packed, step = own_planes, width // 8
+            us = scratch + _US + 4 * row
+            code(common, packed, step, 0, end_first, delta, v, all_floats(float_at(us)), moves, order, held, trend, beta)
+            if parts == 2:
+                u = all_floats(float_at(us + ROW))
+                code(common, packed, step, end_first, width, delta, v, u, moves, order, held, trend, beta)
+            if digits:
+                put_digits(common, own_planes, step, planes, start + row)
+            elif ragged:
+                copy_planes(common, own_planes, step, target, plane_step, True)
+            target, held, delta, trend = target + plane_bytes, held + held_step, delta + delta_step, trend + 4 * width
+
+    return code_rows
+
+
+_code_digits = _by_rows(code_digits)
+_code_1, _code_2, _code_3, _code_4 = (_by_rows(_coder(bits)) for bits in range(1, 5))
+_code_x_1, _code_x_2 = (_by_rows(_coder(bits, direct=True)) for bits in (1, 2))
+_code_centred_4, _code_centred_5 = _by_rows(_coder(4, True)), _by_rows(_coder(5, True))
+
+
+@called
+def _keep_rows(common, x, base, scratch, start, count):
+    """Tokens' state from scratch into its place: what a keyframe starts, what was moved, or without feedback x."""
+    order, starts, rest = whole_at(common + shared.ORDER), whole_at(common + shared.STARTS), scratch + _REST
+    _, _, _, width = parts_of(common)
+    _, _, _, _, delta, held, trend, _ = _rows(common, scratch)
+    state_step, x_step = whole_at(common + shared.CHANNELS) * whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.X_TOKEN_STEP)
+    moves, staged, trends = _moves(common), is_staged(common), base + whole_at(common + shared.TREND_AT)
+    for token in range(start, start + count):
+        if starts > 0:
+            start_token(common, trend, width, base, token, delta, rest)
+        if moves and staged:
+            write_parts(held, base + token * state_step, True, common, rest)
+        if order > 0 and not moves:
+            copy_bytes(x + token * x_step, base + token * state_step, state_step)
+            # the trend of a base that is set is unknown
+            clear(trend, width)
+        if order == 2:
+            write_trend(trend, trends, token, common, rest)
+        held, trend, delta = held + 4 * width, trend + 4 * width, delta + 4 * width
 
 
 @inlined

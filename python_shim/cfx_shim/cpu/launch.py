@@ -4,6 +4,7 @@ Alike sections of a message go together, all blocks of each. What a thread gets 
 without Python's lock; threads are started at the first message large enough to need them, and again after a fork.
 """
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -19,6 +20,9 @@ from . import arguments, library, shared
 
 # elements from which another thread pays
 _LEAST_ELEMENTS = 1 << 17
+
+# threads, in place of as many as pay
+_fixed = None
 
 _own = threading.local()
 _pools = {}
@@ -45,11 +49,14 @@ class Encoding:
         peers, tokens, channels = x.shape
         blocks = peers - (own < peers)
         steps = x.stride(0), x.stride(1), message.stride(0)
-        self._told, strips, self._scratch = arguments.of_call(
-            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues
-        )
         self._sections, count = _Sections(xs, states, message, offsets), len(xs) * blocks
         self._elements, kernels = count * tokens * channels, library.kernels()
+        # by one thread block by block, so that what statistics have read is in cache for what codes it
+        alone = _workers(self._elements) == 1
+        self._workers = alone and 1
+        self._told, strips, self._scratch = arguments.of_call(
+            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, alone
+        )
         passes = [("statistics", count * strips), ("encode", count * tokens)]
         self._passes = [(kernels[arguments.kernel_name(codec, end)], pieces) for end, pieces in passes if pieces]
         self._search = None
@@ -61,7 +68,7 @@ class Encoding:
 
     def __call__(self, xs):
         self._sections.take(xs)
-        workers = _workers(self._elements)
+        workers = self._workers or _workers(self._elements)
         if self._search is not None:
             seen = self._search(xs)
         else:
@@ -157,21 +164,35 @@ def _run(kernel, told, sections, count, workers, scratch):
 
 
 def _work(kernel, told, sections, scratch, first, last):
-    memory = _memory(scratch)
-    kernel(memory, None, told.address, sections.address, first, last, memory + 64)
-    return ctypes.c_int64.from_address(memory).value != 0
+    address, result = _memory(scratch)
+    kernel(address, None, told.address, sections.address, first, last, address + 64)
+    return result.value != 0
 
 
 def _memory(size):
-    """Address of 64 bytes for a result and ``size`` bytes of scratch of this thread's, on a cache line."""
+    """This thread's, on a cache line: (address of 64 bytes for a result and ``size`` bytes of scratch, the result)."""
     held = getattr(_own, "scratch", None)
     if held is None or held[0] < size:
         memory = np.empty(size + 128, dtype=np.uint8)
-        held = _own.scratch = (size, memory, -(-memory.ctypes.data // 64) * 64)
-    return held[2]
+        address = -(-memory.ctypes.data // 64) * 64
+        held = _own.scratch = size, (address, ctypes.c_int64.from_address(address)), memory
+    return held[1]
+
+
+@contextlib.contextmanager
+def shared_by(threads):
+    """In here so many threads share every call's work, however small it is."""
+    global _fixed
+    held, _fixed = _fixed, threads
+    try:
+        yield
+    finally:
+        _fixed = held
 
 
 def _workers(elements):
+    if _fixed is not None:
+        return _fixed
     if elements < 2 * _LEAST_ELEMENTS:
         return 1
     return min(torch.get_num_threads(), elements // _LEAST_ELEMENTS)

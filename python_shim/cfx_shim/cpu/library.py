@@ -41,11 +41,13 @@ def kernels():
     return _kernels
 
 
-def prepare(folder: str, on_build=lambda: None) -> str:
+def prepare(folder: str, proof, on_build=lambda: None) -> str:
     """Build the kernels in ``folder`` unless they are there; returns "built", "present" or "numba is not installed".
 
-    A build takes the best part of a minute, and ``on_build`` is called before; of several processes one builds and the others wait. Raises OSError for a folder
-    that cannot be used, and whatever numba and LLVM raise.
+    A build takes a minute, and ``on_build`` is called before; of several processes one builds and the others wait.
+    ``proof()`` says in what ways the kernels in use are wrong, one text each; such as are wrong are not kept. Raises OSError
+    for a folder that cannot be used, RuntimeError if what was built there, now or before, was wrong, and whatever numba and
+    LLVM raise.
     """
     if any(importlib.util.find_spec(name) is None for name in ("numba", "llvmlite")):
         return "numba is not installed"
@@ -55,8 +57,9 @@ def prepare(folder: str, on_build=lambda: None) -> str:
     path = os.path.join(folder, _file_name())
     if os.path.exists(path):
         return "present"
+    _check_is_not_refused(path)
     on_build()
-    _build(path, machine)
+    _build(path, machine, proof)
     return "built"
 
 
@@ -128,18 +131,47 @@ def _check_is_ours(folder):
         raise PermissionError(f"{folder} belongs to or can be written by others; expected a folder of our own, mode 0700")
 
 
-def _build(path, machine):
+def _check_is_not_refused(path):
+    if os.path.exists(_refusal(path)):
+        with open(_refusal(path), encoding="utf-8") as file:
+            raise RuntimeError(file.read())
+
+
+def _refusal(path):
+    """The file that says why what was built as ``path`` was not kept: another build would be the same."""
+    return f"{path}.refused"
+
+
+def _build(path, machine, proof):
     with open(f"{path}.lock", "wb") as lock:
         # released when the process ends, however it ends
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.exists(path):
             return
+        _check_is_not_refused(path)
         from . import build
 
+        code = build.compiled(machine, KERNELS, ARGUMENTS)
+        wrong = _proved_wrong(code, machine, proof)
+        what, kept = (wrong.encode(), _refusal(path)) if wrong else (code, path)
         unfinished = f"{path}.{os.getpid()}"
         with open(unfinished, "wb") as file:
-            file.write(build.compiled(machine, KERNELS, ARGUMENTS))
-        os.replace(unfinished, path)
+            file.write(what)
+        os.replace(unfinished, kept)
+        _check_is_not_refused(path)
+
+
+def _proved_wrong(code, machine, proof):
+    """A sentence on what is wrong with kernels, or None."""
+    global _kernels, _engine
+    held = _kernels, _engine
+    _load(code, machine)
+    found = proof()
+    _kernels, _engine = held
+    if not found:
+        return None
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"this machine's compiled kernels do not give what plain torch gives ({found[0]}{more}), so they are not used; please report it"
 
 
 def _load(code, machine):

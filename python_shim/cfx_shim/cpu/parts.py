@@ -4,7 +4,7 @@ What coding and decoding do alike is here; both move a state by ``move``, so the
 """
 
 from . import shared
-from .arithmetic import BETA, HALF_SCALE, SMALL_FLOAT, inlined, magnitude, read_row, rounded_up, write_row
+from .arithmetic import BETA, FLOAT32, HALF_SCALE, SMALL_FLOAT, inlined, magnitude, read_row, rounded_up, write_row
 from .vectors import (
     LANES,
     above,
@@ -22,6 +22,23 @@ from .vectors import (
 
 # bytes of one vector
 ROW = 4 * LANES
+
+
+@inlined
+def parts_of(common):
+    """(how many, channels of the first, where it ends in a row, a row's numbers)."""
+    channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+    second = rounded_up(middle)
+    width = second + rounded_up(channels - middle)
+    if whole_at(common + shared.HALF_SCALES):
+        return 1, channels, width, width
+    return 2, middle, second, width
+
+
+@inlined
+def is_staged(common):
+    """Whether tokens go through scratch because they are not whole vectors of float32 as they lie."""
+    return whole_at(common + shared.RAGGED) != 0 or whole_at(common + shared.KIND) != FLOAT32
 
 
 @inlined

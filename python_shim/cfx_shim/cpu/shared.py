@@ -24,7 +24,10 @@ SCALES = 8 * 65
 # and THRESHOLDS lie between them, TABLES what a search begins with
 RANK, ROUNDS, FIRST_CLASS = 8 * 66, 8 * 67, 8 * 68
 RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 69, 8 * 70, 8 * 71
-COMMON_BYTES = 8 * 72
+# whether encoding a block begins with its statistics; and how far behind scratch's beginning sums of its tokens are that these
+# leave, largest magnitudes' bits and then steps of their grid, a vector more than there are of each, or 0
+WITH_STATISTICS, SUMS_AT = 8 * 72, 8 * 73
+COMMON_BYTES = 8 * 74
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane

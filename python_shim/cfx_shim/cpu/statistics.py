@@ -13,14 +13,17 @@ from .arithmetic import (
     FLOAT32,
     beta_code,
     beta_value,
+    called,
     clear,
     fetch_ahead,
+    grid_shift,
     half_scale,
     half_value,
     inlined,
     magnitude,
     read_row,
     rounded_up,
+    rounder_of,
     small_float,
 )
 from .means import mean_bits
@@ -30,15 +33,22 @@ from .vectors import (
     LANES,
     above,
     all_floats,
+    all_ints,
     below,
+    bits_of,
     copy_bytes,
     either,
+    either_int,
     float_at,
     floats_at,
+    largest_of,
     put_bytes,
     put_floats,
+    put_int,
     put_shorts,
     root_of,
+    sum_of,
+    value_of,
     whole_at,
 )
 
@@ -53,25 +63,37 @@ def statistics_kernel(common, sections, first, last, scratch):
 
     They begin anew where groups of the trend's channels do.
     """
-    blocks, channels, split = (
-        whole_at(common + shared.BLOCKS), whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT),
-    )  # fmt: skip
-    width = whole_at(common + shared.STRIP)
-    of_first = (split + width - 1) // width
-    strips = of_first + (channels - split + width - 1) // width
+    blocks, (of_first, strips) = whole_at(common + shared.BLOCKS), _strips(common)
     for index in range(first, last):
-        section = sections + index // (blocks * strips) * shared.SECTION_BYTES
-        block, strip = index // strips % blocks, index % strips
-        start, end = strip * width, split
-        if strip >= of_first:
-            start, end = split + (strip - of_first) * width, channels
-        _strip(common, section, block, start, min(width, end - start), scratch)
+        section, strip = sections + index // (blocks * strips) * shared.SECTION_BYTES, index % strips
+        _strip(common, section, index // strips % blocks, strip, of_first, scratch)
     return 0
 
 
 @inlined
-def _strip(common, section, block, start, count, scratch):
-    """``count`` channels from ``start`` on of one block."""
+def take_statistics(common, section, block, scratch):
+    """The same of all strips of a block, and where ``shared.SUMS_AT`` says so the sums of its tokens."""
+    of_first, strips = _strips(common)
+    for strip in range(strips):
+        _strip(common, section, block, strip, of_first, scratch)
+
+
+@inlined
+def _strips(common):
+    """(strips before channels begin anew, all of a block's)."""
+    channels, split, width = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT), whole_at(common + shared.STRIP)
+    of_first = (split + width - 1) // width
+    return of_first, of_first + (channels - split + width - 1) // width
+
+
+@called
+def _strip(common, section, block, strip, of_first, scratch):
+    """One of a block's strips of channels, of which ``of_first`` are before channels begin anew."""
+    split, width = whole_at(common + shared.SPLIT), whole_at(common + shared.STRIP)
+    start, end = strip * width, split
+    if strip >= of_first:
+        start, end = split + (strip - of_first) * width, whole_at(common + shared.CHANNELS)
+    count = min(width, end - start)
     row_bytes, rest, base_row = 4 * rounded_up(count), scratch, scratch + 64 + 4 * rounded_up(count)
     beta_row, total = scratch + 64 + 3 * row_bytes, scratch + 64 + 4 * row_bytes
     # with order 0 there is no base, or what is taken off stands in its place
@@ -114,7 +136,7 @@ def sum_up(common, section, block, start, count, measure, scratch):
     state_step, scale_step = channels * item, groups_of(split) + groups_of(channels - split)
     trend = base - start * item + whole_at(common + shared.TREND_AT)
     codes, scales = trend + start, trend + tokens * channels + first_group(start, split)
-    width = rounded_up(count)
+    width, sums_at = rounded_up(count), whole_at(common + shared.SUMS_AT)
     staged = kind != FLOAT32 or width != count
     row_bytes, sums = 4 * width, 3 if measure == _PRODUCTS else 1
     lane_bytes = sums * row_bytes
@@ -128,7 +150,12 @@ def sum_up(common, section, block, start, count, measure, scratch):
         total = stack + depth * lanes * lane_bytes
         clear(total, lanes * sums * width)
         for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
-            for token in range(begin, min(begin + lanes, tokens)):
+            here = min(lanes, tokens - begin)
+            if measure == _MAGNITUDES and sums_at > 0:
+                x_now, base_now = x + begin * x_step, base + begin * state_step
+                _add_rows(common, total, x_now, base_now, width, here, scratch + sums_at + 4 * begin)
+                here = 0
+            for token in range(begin, begin + here):
                 x_now, base_now = x + token * x_step, base_row
                 fetch_ahead(x_now, count * item)
                 if staged:
@@ -195,6 +222,37 @@ def _add(total, row_bytes, x, base, trend, beta, measure):
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)
             put_floats(total + at, floats_at(total + at) + delta * delta)
+
+
+@called
+def _add_rows(common, total, x, base, channels, count, sums):
+    """``count`` tokens more to magnitudes' sums, where a strip is whole rows that lie as they are added up; and the tokens' own
+    sums, of ``shared.SUMS_AT``."""
+    x_step, steps = whole_at(common + shared.X_TOKEN_STEP), sums + sums_bytes(whole_at(common + shared.TOKENS))
+    shift = grid_shift(channels)
+    for at in range(0, 4 * count, 4):
+        fetch_ahead(x, 4 * channels)
+        fetch_ahead(base, 4 * channels)
+        largest = all_ints(0)
+        for c in range(0, 4 * channels, 4 * LANES):
+            size = magnitude(floats_at(x + c) - floats_at(base + c))
+            put_floats(total + c, floats_at(total + c) + size)
+            bits = bits_of(size)
+            largest = either_int(above(bits, largest), bits, largest)
+        top = largest_of(largest)
+        put_int(sums + at, top)
+        rounder, found = rounder_of(all_ints(top), shift), all_ints(0)
+        for c in range(0, 4 * channels, 4 * LANES):
+            size = magnitude(floats_at(x + c) - floats_at(base + c))
+            found = found + (bits_of(size + value_of(rounder)) - rounder)
+        put_int(steps + at, sum_of(found))
+        x, base, total = x + x_step, base + 4 * channels, total + 4 * channels
+
+
+@inlined
+def sums_bytes(tokens):
+    """Of one number for each token, and a vector more."""
+    return 4 * (rounded_up(tokens) + LANES)
 
 
 @inlined

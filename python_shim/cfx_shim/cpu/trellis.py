@@ -160,6 +160,19 @@ def _forward(errors):
 _forward_1, _forward_2, _forward_3 = (_forward(errors) for errors in (_errors_1, _errors_2, _errors_3))
 
 
+@inlined
+def _go_forward(bits, count, deltas, row_bytes, v, u, levels, turned, costs, found):
+    """``count`` channels more, from ``deltas`` and ``v`` on."""
+    for c in range(0, count, LANES):
+        turn(deltas + 4 * c, row_bytes, turned + ROW * c)
+    if bits == 1:
+        _forward_1(count, turned, v, u, levels, costs, found)
+    elif bits == 2:
+        _forward_2(count, turned, v, u, levels, costs, found)
+    else:
+        _forward_3(count, turned, v, u, levels, costs, found)
+
+
 # the way back
 
 
@@ -231,18 +244,11 @@ def find_paths(common, deltas, row_bytes, v, us, second, count, room):
         put_floats(costs, all_floats(0.0))
         for state in range(1, 8):
             put_floats(costs + ROW * state, all_floats(float("inf")))
-        for part in range(2):
-            first, last = (begin, min(end, middle)) if part == 0 else (max(begin, middle), end)
-            at = 4 * (first if part == 0 else first - middle + second)
-            for c in range(0, last - first, LANES):
-                turn(deltas + at + 4 * c, row_bytes, turned + ROW * c)
-            u, found_here, of_channels = floats_at(us + part * ROW), found + _STEP * (first - begin), v + at
-            if bits == 1:
-                _forward_1(last - first, turned, of_channels, u, levels, costs, found_here)
-            elif bits == 2:
-                _forward_2(last - first, turned, of_channels, u, levels, costs, found_here)
-            else:
-                _forward_3(last - first, turned, of_channels, u, levels, costs, found_here)
+        first = max(0, min(end, middle) - begin)
+        _go_forward(bits, first, deltas + 4 * begin, row_bytes, v + 4 * begin, floats_at(us), levels, turned, costs, found)
+        behind, rest = 4 * (begin + first - middle + second), end - begin - first
+        there, u = found + _STEP * first, floats_at(us + ROW)
+        _go_forward(bits, rest, deltas + behind, row_bytes, v + behind, u, levels, turned, costs, there)
         length = end - begin
         # behind the last channel there are zeros
         last_vector = codes + 2 * ((length - 1) // LANES * LANES)

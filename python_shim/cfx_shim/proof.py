@@ -1,0 +1,100 @@
+"""What kernels just built must show before they are kept: bit for bit what plain torch gives, for every codec they take.
+
+Each CPU gets code of its own, from a compiler that has bugs of its own: LLVM 22 was seen to leave a branch out of a loop
+over a row's two parts, so that a sender's base stood still. No test that ran elsewhere would notice; a rank's peers would.
+
+``python -m cfx_shim.proof FOLDER`` builds this machine's kernels there, unless it has been done, and says what
+``cpu.library.prepare`` says. A build takes so long that its beginning is said too, on standard error.
+"""
+
+import itertools
+import sys
+
+import torch
+
+from . import messages
+from ._contract import CODECS, SECTION_ALIGN
+from .coding import Section
+from .cpu import arguments, launch, library
+from .plan import Treatment
+from .state import aligned
+
+# (tokens, channels): more than a batch of tokens in rows that are whole vectors, and in rows that are not
+_SHAPES = (21, 64), (18, 41)
+_DTYPES = torch.float32, torch.float16, torch.bfloat16
+_STEPS = 3
+# what a keyframe starts
+_STARTED = "lm1", 2
+
+
+def failures():
+    """One text for each way of coding that is not plain torch's. Takes seconds."""
+    found = []
+    # one thread goes block by block, several kernel by kernel
+    for threads, shape, dtype in itertools.product((1, 2), _SHAPES, _DTYPES):
+        steps = [step.to(dtype) for step in _steps(shape)]
+        for treatment in _treatments(steps[0]):
+            with launch.shared_by(threads):
+                what = _difference(treatment, steps)
+            if what:
+                found.append(f"{_name(treatment)}, {list(shape)} of {dtype}, {threads} threads: {what}")
+    return found
+
+
+def _steps(shape):
+    noise = torch.Generator().manual_seed(0)
+    first = torch.randn((1, *shape), generator=noise)
+    return [first + 0.2 * step * torch.randn(first.shape, generator=noise) for step in range(_STEPS)]
+
+
+def _treatments(x):
+    for codec in CODECS:
+        if launch.takes(codec, 0, x, keyframe=True):
+            yield Treatment(*_STARTED, True, codec)
+        for order in range(3):
+            if launch.takes(codec, order, x):
+                yield Treatment(codec, order, True)
+
+
+def _name(treatment):
+    if treatment.keyframe != "identity":
+        return f"keyframes of {treatment.keyframe}"
+    return f"{treatment.codec} of order {treatment.order}"
+
+
+def _difference(treatment, steps):
+    """What differs first, or None."""
+    layout = Section("q", steps[0], treatment).layout
+    # of a sender and of a receiver, as kernels and as plain torch leave it
+    sender, receiver, plain_sender, plain_receiver = (
+        torch.zeros(layout.shape(1), dtype=layout.stored) if treatment.order else None for _ in range(4)
+    )  # fmt: skip
+    for number, x in enumerate(steps):
+        section = Section("q", x, treatment)
+        section.keyframe, section.continues = treatment.keyframe != "identity" and number % 2 == 0, number > 0
+        # what is searched for may be something else; then plain torch has to decode it to the same
+        searched = arguments.factor_bits(section.codec_name) > 0
+        message = torch.zeros((1, aligned(section.bytes) + SECTION_ALIGN), dtype=torch.uint8)
+        messages.write([section], [sender], message, None)
+        values = messages.read([section], [receiver], message, None)[0]
+        with library.set_aside():
+            plain = message.clone() if searched else torch.zeros_like(message)
+            if not searched:
+                messages.write([section], [plain_sender], plain, None)
+            plain_values = messages.read([section], [plain_receiver], plain, None)[0]
+        if not torch.equal(message, plain):
+            return f"other bytes in step {number}"
+        if not all(_same(*pair) for pair in zip(values, plain_values)):
+            return f"other values in step {number}"
+        if treatment.order and not (_same(sender, receiver) and _same(receiver, plain_receiver)):
+            return f"another base in step {number}"
+    return None
+
+
+def _same(one, other):
+    """To the last bit: -0.0 is not 0.0."""
+    return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
+
+
+if __name__ == "__main__":
+    print(library.prepare(sys.argv[1], failures, lambda: print("building", file=sys.stderr, flush=True)))
