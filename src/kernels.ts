@@ -12,7 +12,7 @@ export async function ensureKernels(python: string, o: SetupOptions): Promise<vo
   const command = [python, '-m', 'cfx_shim.proof', kernelsFolder(o.env)];
   const { code, stdout, tail } = await runProgram(command, o, {
     env: { PYTHONPATH: SHIM_PATH },
-    onLine: (line) => line === 'building' && o.log("compiling the codecs' CPU kernels, once; this takes about a minute"),
+    onLine: (line) => line === 'building' && o.log("compiling the codecs' CPU kernels, once; this takes a minute or two"),
   });
   if (code !== 0) o.log(`no compiled CPU kernels, codecs will be slower: ${tail.at(-1) ?? `exit code ${code}`}`);
   else if (stdout.trim() === 'built') o.log("compiled the codecs' CPU kernels");
