@@ -1,7 +1,7 @@
 """What kernels just built must show before they are kept: bit for bit what plain torch gives, for every codec they take.
 
-Each CPU gets code of its own, from a compiler that has bugs of its own: LLVM 22 was seen to leave a branch out of a loop
-over a row's two parts, so that a sender's base stood still. No test that ran elsewhere would notice; a rank's peers would.
+Each CPU gets code of its own, from compilers that have bugs of their own: a sender's base was seen to stand still because a
+branch was left out (``codecs/FINDINGS.md``, Compilers). No test that ran elsewhere would notice; a rank's peers would.
 
 ``python -m cfx_shim.proof FOLDER`` builds this machine's kernels there, unless it has been done, and says what
 ``cpu.library.prepare`` says. A build takes so long that its beginning is said too, on standard error.

@@ -14,6 +14,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+# numba makes machine code of a function and then takes the code that LLVM's last passes left over into its callers, to be
+# optimised again. Those passes part an address in a pointer and an offset, and may take either for the pointer; where an
+# offset, as a pointer, turns out to be 0, storing through it counts as impossible, and goes. Sums of whole numbers stay.
+binding.set_option("cfx", "-addr-sink-using-gep=false")
+
 LANES = 16
 _FLOAT, _INT, _SHORT, _BYTE, _WHOLE = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(8), ir.IntType(64)
 
