@@ -27,7 +27,10 @@ def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
     continues, alone=False,
 ):  # fmt: skip
-    """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs)."""
+    """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs).
+
+    ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself.
+    """
     form, item = formats.of(codec), dtype.itemsize
     # with order 0 what is decoded lies as a base would
     kept = state.layout(state.NATIVE, max(1, kept_order), tokens, channels, dtype)
@@ -90,7 +93,8 @@ def of_call(
     scratch = max(of_statistics, of_rows)
     if alone:
         numbers[shared.WITH_STATISTICS] = True
-        if form.half_scales and order == 1 and strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32:
+        rows_are_read_whole = strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32
+        if form.half_scales and order == 1 and rows_are_read_whole:
             numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
             scratch += 2 * 4 * (-(-tokens // _VECTOR) + 1) * _VECTOR
         strips = 0

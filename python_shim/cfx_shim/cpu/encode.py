@@ -103,7 +103,6 @@ def _coder(bits, centred=False, direct=False):
     return code
 
 
-
 def encode_kernel(common, sections, first, last, scratch):
     """Code tokens ``first`` to ``last``, counted through all blocks of all sections; returns 1 if NaN or Inf was seen."""
     blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
@@ -140,10 +139,10 @@ def _encode_block(common, section, block, first, last, scratch):
             _take_rows(common, x, base, scratch, start, count)
             _sum_rows(common, scratch, count)
             seen |= _put_scales(common, payload, scratch, scratch + _LARGEST, scratch + _STEPS, start, count)
-        if whole_at(common + shared.TRELLIS):
-            _code_paths(common, planes, base, scratch, start, count)
-        elif sums_at == 0:
-            _code_rows(common, planes, base, scratch, start, count)
+            if whole_at(common + shared.TRELLIS):
+                _code_paths(common, planes, base, scratch, start, count)
+            else:
+                _code_rows(common, planes, base, scratch, start, count)
         if kept:
             _keep_rows(common, x, base, scratch, start, count)
     return seen

@@ -51,9 +51,9 @@ class Encoding:
         steps = x.stride(0), x.stride(1), message.stride(0)
         self._sections, count = _Sections(xs, states, message, offsets), len(xs) * blocks
         self._elements, kernels = count * tokens * channels, library.kernels()
-        # by one thread block by block, so that what statistics have read is in cache for what codes it
+        # one thread goes block by block, so that what statistics have read is in cache for what codes it
         alone = _workers(self._elements) == 1
-        self._workers = alone and 1
+        self._workers = 1 if alone else None
         self._told, strips, self._scratch = arguments.of_call(
             codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, alone
         )
