@@ -86,7 +86,7 @@ def of_call(
     singles = {shared.MEAN_MAGNITUDE: _log_scales.MEAN_MAGNITUDE, shared.GAIN: form.gain}
     singles |= {shared.LEVELS + 8 * index: level for index, level in enumerate(form.levels)}
     singles |= {shared.THRESHOLDS + 8 * index: threshold for index, threshold in enumerate(form.thresholds)}
-    of_rows = 576 + 4 * width * (5 + 3 * batch)
+    of_rows = shared.ROWS_AT + 4 * width * (5 + 3 * batch)
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
         of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
@@ -96,7 +96,7 @@ def of_call(
         rows_are_read_whole = strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32
         if form.half_scales and order == 1 and rows_are_read_whole:
             numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
-            scratch += 2 * 4 * (-(-tokens // _VECTOR) + 1) * _VECTOR
+            scratch += 2 * shared.sums_bytes(tokens)
         strips = 0
     return Told(numbers, singles), strips, scratch
 

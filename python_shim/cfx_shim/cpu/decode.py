@@ -1,11 +1,11 @@
 """The kernel that decodes tokens and moves a receiver's state, or with order 0 writes what it decodes."""
 
 from . import shared
-from .arithmetic import FLOAT32, HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, read_row, rounded_up
+from .arithmetic import HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, read_row
 from .digits import decode_digits, take_digits
 from .levels import picker
 from .means import read_means
-from .parts import ROW, copy_planes, move, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, is_staged, move, parts_of, read_channels, read_parts, write_parts
 from .starts import start_token
 from .trellis import copy_rows, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
@@ -77,19 +77,17 @@ def decode_kernel(common, sections, first, last, scratch):
 def _decode_block(common, section, block, first, last, scratch):
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    middle, bits, half_scales = (
-        whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES),
+    bits, half_scales, bias = (
+        whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS),
     )  # fmt: skip
-    ragged, bias = whole_at(common + shared.RAGGED), whole_at(common + shared.U_BIAS)
     centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
-    staged = ragged != 0 or kind != FLOAT32 or starts > 0
+    staged = is_staged(common) or starts > 0
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
 
-    second = rounded_up(middle)
-    width = second + rounded_up(channels - middle)
+    parts, _, end_first, width = parts_of(common)
     row_bytes = 4 * width
     rest, us = scratch, scratch + 64
     v = us + 2 * ROW
@@ -101,10 +99,6 @@ def _decode_block(common, section, block, first, last, scratch):
         read_means(common, planes, beta, width, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
-    # where channels that share a token's first scale end in a row
-    parts, end_first = 2, second
-    if half_scales:
-        parts, end_first = 1, width
     for start in range(first, last, LANES):
         count = min(LANES, last - start)
         if half_scales:
@@ -124,7 +118,7 @@ def _decode_block(common, section, block, first, last, scratch):
             if trellis != 0:
                 copy_rows(common, planes + (start + row) * plane_bytes, plane_step, path_row, row_room)
                 first_u, second_u, signs = float_at(us + 8 * row), float_at(us + 8 * row + 4), path_row + bits * row_room
-                move_by_path(common, path_row, signs, second, width, v, first_u, second_u, order, held, trend, beta)
+                move_by_path(common, path_row, signs, end_first, width, v, first_u, second_u, order, held, trend, beta)
             else:
                 _decode_token(common, planes, start + row, own_planes, end_first, width, v, us + 4 * parts * row, order, held, trend, beta)
             if starts > 0:

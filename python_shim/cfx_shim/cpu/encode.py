@@ -155,14 +155,15 @@ def _moves(common):
 
 
 # scratch: vectors of a token's numbers, two of each kind for its parts, then rows
-_REST, _LARGEST, _STEPS, _US, _COLUMNS, _ROWS = 0, ROW, 3 * ROW, 5 * ROW, 7 * ROW, 9 * ROW
+_REST, _LARGEST, _STEPS, _US, _COLUMNS = 0, ROW, 3 * ROW, 5 * ROW, 7 * ROW
+assert shared.ROWS_AT == _COLUMNS + 2 * ROW
 
 
 @inlined
 def _rows(common, scratch):
     """(v, beta, scratch for x, scratch for planes; of all of a batch: what is to be coded, bases, trends; room for paths)."""
     _, _, _, width = parts_of(common)
-    v, row, batch = scratch + _ROWS, 4 * width, 4 * width * whole_at(common + shared.BATCH)
+    v, row, batch = scratch + shared.ROWS_AT, 4 * width, 4 * width * whole_at(common + shared.BATCH)
     deltas = v + 4 * row
     return v, v + row, v + 2 * row, v + 3 * row, deltas, deltas + batch, deltas + 2 * batch, deltas + 3 * batch
 

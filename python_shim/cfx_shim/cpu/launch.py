@@ -22,7 +22,7 @@ from . import arguments, library, shared
 _LEAST_ELEMENTS = 1 << 17
 
 # threads, in place of as many as pay
-_fixed = None
+_given_threads = None
 
 _own = threading.local()
 _pools = {}
@@ -182,17 +182,17 @@ def _memory(size):
 @contextlib.contextmanager
 def shared_by(threads):
     """In here so many threads share every call's work, however small it is."""
-    global _fixed
-    held, _fixed = _fixed, threads
+    global _given_threads
+    held, _given_threads = _given_threads, threads
     try:
         yield
     finally:
-        _fixed = held
+        _given_threads = held
 
 
 def _workers(elements):
-    if _fixed is not None:
-        return _fixed
+    if _given_threads is not None:
+        return _given_threads
     if elements < 2 * _LEAST_ELEMENTS:
         return 1
     return min(torch.get_num_threads(), elements // _LEAST_ELEMENTS)

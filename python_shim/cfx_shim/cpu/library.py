@@ -44,7 +44,7 @@ def kernels():
 def prepare(folder: str, proof, on_build=lambda: None) -> str:
     """Build the kernels in ``folder`` unless they are there; returns "built", "present" or "numba is not installed".
 
-    A build takes a minute, and ``on_build`` is called before; of several processes one builds and the others wait.
+    A build takes a minute or two, and ``on_build`` is called before; of several processes one builds and the others wait.
     ``proof()`` says in what ways the kernels in use are wrong, one text each; such as are wrong are not kept. Raises OSError
     for a folder that cannot be used, RuntimeError if what was built there, now or before, was wrong, and whatever numba and
     LLVM raise.

@@ -26,7 +26,7 @@ ROW = 4 * LANES
 
 @inlined
 def parts_of(common):
-    """(how many, channels of the first, where it ends in a row, a row's numbers)."""
+    """(how many parts, channels of the first, where it ends in a row, a row's numbers)."""
     channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
     second = rounded_up(middle)
     width = second + rounded_up(channels - middle)

@@ -28,7 +28,14 @@ RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 69, 8 * 70, 8 * 71
 # leave, largest magnitudes' bits and then steps of their grid, a vector more than there are of each, or 0
 WITH_STATISTICS, SUMS_AT = 8 * 72, 8 * 73
 COMMON_BYTES = 8 * 74
+# in scratch of what encodes, behind vectors of tokens' numbers
+ROWS_AT = 9 * 64
 
 X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
 # of scratch, for a path of every lane
 PATHS_BYTES = 64 * (8 + 24 + 128 + 256)
+
+
+def sums_bytes(tokens):
+    """Of one number for each token, and a vector more; see ``SUMS_AT``."""
+    return 4 * ((tokens + 15) // 16 + 1) * 16

@@ -52,6 +52,8 @@ from .vectors import (
     whole_at,
 )
 
+sums_bytes = inlined(shared.sums_bytes)
+
 _SUM_LANES = 64
 # what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself,
 # magnitudes without the prediction, or itself with 0 for NaN and Inf
@@ -150,12 +152,11 @@ def sum_up(common, section, block, start, count, measure, scratch):
         total = stack + depth * lanes * lane_bytes
         clear(total, lanes * sums * width)
         for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
-            here = min(lanes, tokens - begin)
             if measure == _MAGNITUDES and sums_at > 0:
-                x_now, base_now = x + begin * x_step, base + begin * state_step
-                _add_rows(common, total, x_now, base_now, width, here, scratch + sums_at + 4 * begin)
-                here = 0
-            for token in range(begin, begin + here):
+                here, sums_here = min(lanes, tokens - begin), scratch + sums_at + 4 * begin
+                _add_rows(common, total, x + begin * x_step, base + begin * state_step, width, here, sums_here)
+                continue
+            for token in range(begin, min(begin + lanes, tokens)):
                 x_now, base_now = x + token * x_step, base_row
                 fetch_ahead(x_now, count * item)
                 if staged:
@@ -247,12 +248,6 @@ def _add_rows(common, total, x, base, channels, count, sums):
             found = found + (bits_of(size + value_of(rounder)) - rounder)
         put_int(steps + at, sum_of(found))
         x, base, total = x + x_step, base + 4 * channels, total + 4 * channels
-
-
-@inlined
-def sums_bytes(tokens):
-    """Of one number for each token, and a vector more."""
-    return 4 * (rounded_up(tokens) + LANES)
 
 
 @inlined
