@@ -57,7 +57,7 @@ def _decoder(bits, centred=False):
     return decode
 
 
-_decode_1, _decode_2, _decode_3, _decode_4 = (_decoder(bits) for bits in range(1, 5))
+decode_1, _decode_2, _decode_3, _decode_4 = (_decoder(bits) for bits in range(1, 5))
 _decode_centred_4, _decode_centred_5 = _decoder(4, True), _decoder(5, True)
 
 
@@ -152,7 +152,7 @@ def _decode_token(common, planes, token, own_planes, end_first, width, v, us, or
             else:
                 _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
         elif bits == 1:
-            _decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
+            decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
         elif bits == 2:
             _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)
         elif bits == 3:

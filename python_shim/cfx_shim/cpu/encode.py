@@ -23,6 +23,7 @@ from .arithmetic import (
     sum_on_grid,
     value_of_steps,
 )
+from .decode import decode_1
 from .digits import code_digits, put_digits
 from .levels import halving, picker
 from .means import read_means
@@ -317,7 +318,7 @@ def _code_rows(common, planes, base, scratch, start, count):
 
 @inlined
 def _code_x(common, planes, x, base, scratch, start, count):
-    """The same of tokens whose sums are known."""
+    """The same of tokens whose sums are known, and of 1 bit the codes."""
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     if whole_at(common + shared.BITS) == 1:
         _code_x_1(common, planes, x + start * x_step, x_step, base, scratch, start, count)
@@ -356,9 +357,16 @@ def _by_rows(code):
     return code_rows
 
 
+@inlined
+def _move_by_signs(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
+    """As what ``_coder`` gives for 1 bit, where the bits are in their place."""
+    if moves:
+        decode_1(common, planes, plane_step, first, last, v, u, order, held, trend, beta)
+
+
 _code_digits = _by_rows(code_digits)
 _code_1, _code_2, _code_3, _code_4 = (_by_rows(_coder(bits)) for bits in range(1, 5))
-_code_x_1, _code_x_2 = (_by_rows(_coder(bits, direct=True)) for bits in (1, 2))
+_code_x_1, _code_x_2 = _by_rows(_move_by_signs), _by_rows(_coder(2, direct=True))
 _code_centred_4, _code_centred_5 = _by_rows(_coder(4, True)), _by_rows(_coder(5, True))
 
 

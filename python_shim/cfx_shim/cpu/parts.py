@@ -62,17 +62,20 @@ def write_parts(row, address, saturate, common, rest):
 @inlined
 def read_channels(common, payload, v, beta, rest):
     """Channel scales and betas as stored, in float32; returns where the codes begin."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    scales, bias = payload + 2 * tokens, whole_at(common + shared.V_BIAS)
+    scales, bias = payload + 2 * whole_at(common + shared.TOKENS), whole_at(common + shared.V_BIAS)
     if whole_at(common + shared.HALF_SCALES):
         read_parts(v, scales, HALF_SCALE, 0, 2, common, rest)
-        planes = scales + 2 * channels
     else:
         read_parts(v, scales, SMALL_FLOAT, bias, 1, common, rest)
-        planes = scales + channels
     if whole_at(common + shared.ORDER) == 2:
         read_betas(common, payload, beta, rest)
-    return planes
+    return planes_of(common, payload)
+
+
+@inlined
+def planes_of(common, payload):
+    """Where a payload's codes begin: behind scales of tokens, of 2 bytes, and those of channels."""
+    return payload + 2 * whole_at(common + shared.TOKENS) + whole_at(common + shared.SCALES) * whole_at(common + shared.CHANNELS)
 
 
 @inlined

@@ -27,15 +27,17 @@ from .arithmetic import (
     small_float,
 )
 from .means import mean_bits
-from .parts import betas_of
+from .parts import betas_of, planes_of
 from .trend import first_group, groups_of, read_groups
 from .vectors import (
     LANES,
     above,
     all_floats,
     all_ints,
+    at_least,
     below,
     bits_of,
+    bits_of_mask,
     copy_bytes,
     either,
     either_int,
@@ -45,6 +47,7 @@ from .vectors import (
     put_bytes,
     put_floats,
     put_int,
+    put_short,
     put_shorts,
     root_of,
     sum_of,
@@ -74,7 +77,7 @@ def statistics_kernel(common, sections, first, last, scratch):
 
 @inlined
 def take_statistics(common, section, block, scratch):
-    """The same of all strips of a block, and where ``shared.SUMS_AT`` says so the sums of its tokens."""
+    """The same of all strips of a block, and where ``shared.SUMS_AT`` says so the sums of its tokens, and of 1 bit the codes."""
     of_first, strips = _strips(common)
     for strip in range(strips):
         _strip(common, section, block, strip, of_first, scratch)
@@ -133,6 +136,7 @@ def sum_up(common, section, block, start, count, measure, scratch):
     rank = block + (block >= whole_at(common + shared.OWN))
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
+    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + start * item
     channels, split = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT)
     state_step, scale_step = channels * item, groups_of(split) + groups_of(channels - split)
@@ -154,7 +158,12 @@ def sum_up(common, section, block, start, count, measure, scratch):
         for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
             if measure == _MAGNITUDES and sums_at > 0:
                 here, sums_here = min(lanes, tokens - begin), scratch + sums_at + 4 * begin
-                _add_rows(common, total, x + begin * x_step, base + begin * state_step, width, here, sums_here)
+                x_here, base_here = x + begin * x_step, base + begin * state_step
+                if whole_at(common + shared.BITS) == 1:
+                    plane = planes_of(common, payload) + begin * (channels // 8)
+                    _add_rows_and_put_signs(common, total, x_here, base_here, width, here, sums_here, plane)
+                else:
+                    _add_rows(common, total, x_here, base_here, width, here, sums_here, 0)
                 continue
             for token in range(begin, min(begin + lanes, tokens)):
                 x_now, base_now = x + token * x_step, base_row
@@ -225,29 +234,41 @@ def _add(total, row_bytes, x, base, trend, beta, measure):
             put_floats(total + at, floats_at(total + at) + delta * delta)
 
 
-@called
-def _add_rows(common, total, x, base, channels, count, sums):
-    """``count`` tokens more to magnitudes' sums, where a strip is whole rows that lie as they are added up; and the tokens' own
-    sums, of ``shared.SUMS_AT``."""
-    x_step, steps = whole_at(common + shared.X_TOKEN_STEP), sums + sums_bytes(whole_at(common + shared.TOKENS))
-    shift = grid_shift(channels)
-    for at in range(0, 4 * count, 4):
-        fetch_ahead(x, 4 * channels)
-        fetch_ahead(base, 4 * channels)
-        largest = all_ints(0)
-        for c in range(0, 4 * channels, 4 * LANES):
-            size = magnitude(floats_at(x + c) - floats_at(base + c))
-            put_floats(total + c, floats_at(total + c) + size)
-            bits = bits_of(size)
-            largest = either_int(above(bits, largest), bits, largest)
-        top = largest_of(largest)
-        put_int(sums + at, top)
-        rounder, found = rounder_of(all_ints(top), shift), all_ints(0)
-        for c in range(0, 4 * channels, 4 * LANES):
-            size = magnitude(floats_at(x + c) - floats_at(base + c))
-            found = found + (bits_of(size + value_of(rounder)) - rounder)
-        put_int(steps + at, sum_of(found))
-        x, base, total = x + x_step, base + 4 * channels, total + 4 * channels
+def _rows_adder(signs):
+    """A function that adds ``count`` tokens more to magnitudes' sums, where a strip is whole rows that lie as they are added
+    up, and leaves the tokens' own sums where ``shared.SUMS_AT`` says. ``signs``: and a bit for each number in ``plane``, 1 of
+    those >= 0.
+    """
+
+    @called
+    def add_rows(common, total, x, base, channels, count, sums, plane):
+        x_step, steps = whole_at(common + shared.X_TOKEN_STEP), sums + sums_bytes(whole_at(common + shared.TOKENS))
+        shift = grid_shift(channels)
+        for at in range(0, 4 * count, 4):
+            fetch_ahead(x, 4 * channels)
+            fetch_ahead(base, 4 * channels)
+            largest = all_ints(0)
+            for c in range(0, 4 * channels, 4 * LANES):
+                missed = floats_at(x + c) - floats_at(base + c)
+                if signs:
+                    put_short(plane + c // 32, bits_of_mask(at_least(missed, all_floats(0.0))))
+                size = magnitude(missed)
+                put_floats(total + c, floats_at(total + c) + size)
+                bits = bits_of(size)
+                largest = either_int(above(bits, largest), bits, largest)
+            top = largest_of(largest)
+            put_int(sums + at, top)
+            rounder, found = rounder_of(all_ints(top), shift), all_ints(0)
+            for c in range(0, 4 * channels, 4 * LANES):
+                size = magnitude(floats_at(x + c) - floats_at(base + c))
+                found = found + (bits_of(size + value_of(rounder)) - rounder)
+            put_int(steps + at, sum_of(found))
+            x, base, total, plane = x + x_step, base + 4 * channels, total + 4 * channels, plane + channels // 8
+
+    return add_rows
+
+
+_add_rows, _add_rows_and_put_signs = _rows_adder(False), _rows_adder(True)
 
 
 @inlined
