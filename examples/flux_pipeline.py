@@ -26,7 +26,7 @@ def main():
     parser = FlexibleArgumentParser(description=__doc__)
     parser.add_argument("--out", default="flux.png", help="PNG to write; a second picture of a batch gets -1, and so on")
     parser.add_argument("--latents", help="safetensors file for the final latents")
-    parser.add_argument("--stats", help="JSON file for the seconds that each generation took")
+    parser.add_argument("--stats", help="JSON file for the seconds that each generation and each step took")
     parser.add_argument("--generations", type=int, default=1, help="how many times to generate; the last one is kept")
     args = xFuserArgs.add_cli_args(parser).parse_args()
     engine_config, input_config = xFuserArgs.from_cli_args(args).create_config()
@@ -40,8 +40,14 @@ def main():
     ).to(device)
     pipe.set_progress_bar_config(disable=True)
 
-    seconds = []
+    seconds, step_seconds = [], []
     for _ in range(args.generations):
+        ends = []
+
+        def end_step(pipe, step, timestep, tensors, ends=ends):
+            ends.append(time.perf_counter())
+            return tensors
+
         began = time.perf_counter()
         output = pipe(
             prompt=input_config.prompt,
@@ -52,10 +58,13 @@ def main():
             guidance_scale=input_config.guidance_scale,
             generator=torch.Generator(device=device).manual_seed(input_config.seed),
             output_type="latent",
+            callback_on_step_end=end_step,
         )
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
+        # the first step begins somewhere in what goes before
+        step_seconds.append([after - before for before, after in zip(ends, ends[1:])])
 
     # xDiT hands the result to the last rank of each data-parallel group
     if pipe.is_dp_last_group() and group.rank == group.world_size - 1:
@@ -66,7 +75,7 @@ def main():
             picture.save(args.out if index == 0 else args.out.replace(".png", f"-{index}.png"))
         if args.stats:
             with open(args.stats, "w") as file:
-                json.dump({"seconds": seconds}, file)
+                json.dump({"seconds": seconds, "step_seconds": step_seconds}, file)
         print(f"wrote {args.out}: {seconds[-1]:.2f} s on {group.world_size} ranks", flush=True)
     get_runtime_state().destroy_distributed_env()
 

@@ -110,10 +110,12 @@ export interface CodecBenchmark {
   /** How many sets of inputs took turns. */
   inputSets: number;
   /**
-   * What a step of the demo takes without cfx, as given; null: another shape.
+   * What a step of the demo takes uncompressed, the median of those measured or as given; null: another shape.
    * @fraction
    */
   demoStepMilliseconds: number | null;
+  /** How many steps of the demo were measured for that, in this run; 0: it was given. */
+  demoStepsMeasured: number;
   largeMebibytes: number | null;
   /** The folder of the recorded trace that the errors are of; null: built-in signals. */
   trace: string | null;

@@ -2,6 +2,7 @@
 import type { BenchJob, JobCodec } from './benchjob.js';
 import { sectionBytes } from './benchjob.js';
 import type { CodecBenchmark, CodecRow, ModelledTime, SignalError } from './benchmark.js';
+import { median } from './evalresult.js';
 import { ITEM_BYTES } from './predict.js';
 
 /** One site of a signal; lists have an entry for each step. */
@@ -53,14 +54,18 @@ const relativeError = (rows: LoopRow[]): number =>
 const timeOf = (bytes: number, launches: number, { gigabytesPerSecond, launchMicroseconds }: ModelOptions): number =>
   bytes / (gigabytesPerSecond * 1e3) + launches * launchMicroseconds;
 
+/** `demoStep`: its milliseconds, as given, or the seconds of each step that was measured; none on another shape. */
 export function assembleBenchmark(
   job: BenchJob,
   measured: Measured,
-  options: { model: ModelOptions; version: string; demoStepMilliseconds: number | null },
+  options: { model: ModelOptions; version: string; demoStep: number | number[] },
 ): Omit<CodecBenchmark, 'created'> {
   const { tokens, channels, dtype, peers } = job;
   const { versions, machine, device, threads, compiledKernels, inputSets } = measured;
-  const { model, version, demoStepMilliseconds } = options;
+  const { model, version, demoStep } = options;
+  const stepsMeasured = typeof demoStep === 'number' ? [] : demoStep;
+  const given = typeof demoStep === 'number' ? demoStep : null;
+  const demoStepMilliseconds = stepsMeasured.length > 0 ? 1e3 * median(stepsMeasured) : given;
   const blockBytes = tokens * channels * ITEM_BYTES[dtype];
   return {
     format: 1,
@@ -69,6 +74,7 @@ export function assembleBenchmark(
     shape: { tokens, channels, dtype, peers },
     repeats: job.repeats,
     demoStepMilliseconds,
+    demoStepsMeasured: stepsMeasured.length,
     largeMebibytes: measured.large?.mib ?? null,
     trace: job.trace,
     model: { ...model, copyMicroseconds: timeOf(2 * blockBytes, 1, model) },

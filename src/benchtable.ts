@@ -85,7 +85,7 @@ function errors({ codecs, trace }: CodecBenchmark): string[] {
 }
 
 function times(benchmark: CodecBenchmark): string[] {
-  const { codecs, device, demoStepMilliseconds, largeMebibytes, threads, repeats, inputSets } = benchmark;
+  const { codecs, device, demoStepMilliseconds, demoStepsMeasured, largeMebibytes, threads, repeats, inputSets } = benchmark;
   const optional: [there: boolean, head: string, cell: (row: CodecRow) => string][] = [
     [demoStepMilliseconds !== null, 'demo step', (row) => orNone(row.shareOfDemoStep, percent)],
     [largeMebibytes !== null, `${largeMebibytes} MiB ×`, (row) => orNone(row.largeOverCopy, figure)],
@@ -112,8 +112,10 @@ function times(benchmark: CodecBenchmark): string[] {
     ...(demoStepMilliseconds === null
       ? []
       : [
-          `"demo step" is all that a rank codes in one step of the demo, over a step of ${demoStepMilliseconds} ms without cfx (given, not`,
-          'measured here).',
+          `"demo step" is all that a rank codes in one step of the demo, over a step of ${figure(demoStepMilliseconds)} ms uncompressed: ${
+            demoStepsMeasured > 0 ? 'the' : 'given,'
+          }`,
+          demoStepsMeasured > 0 ? `median of ${demoStepsMeasured}, measured before and after the codecs.` : 'not measured here.',
         ]),
     ...(largeMebibytes === null
       ? []

@@ -1,13 +1,33 @@
 /** Pure: the demonstration's two launches and what it prints about them. */
 import type { Summary } from './summary.js';
 
-export interface DemoOptions {
-  policy: string;
+/** What is drawn, and on how many ranks. */
+export interface DemoPicture {
   ulysses: number;
   ring: number;
   steps: number;
   seed: number;
   prompt: string;
+}
+
+export interface DemoOptions extends DemoPicture {
+  policy: string;
+}
+
+/** What `cfx demo` draws unless it is told otherwise. */
+export const DEMO_PICTURE: DemoPicture = {
+  ulysses: 2,
+  ring: 1,
+  steps: 28,
+  seed: 11,
+  prompt: 'a large green circle to the left of a small orange square by day',
+};
+
+/** What the launch writes into its file of statistics, of each generation. */
+export interface DemoStats {
+  seconds: number[];
+  /** Without the first step. */
+  step_seconds: number[][];
 }
 
 export interface DemoFiles {
@@ -38,8 +58,9 @@ export const demoFiles = (folder: string, name: string): DemoFiles => ({
 export function demoLaunch(
   python: string,
   root: string,
-  { ulysses, ring, steps, seed, prompt }: DemoOptions,
+  { ulysses, ring, steps, seed, prompt }: DemoPicture,
   { picture, stats }: DemoFiles,
+  generations = 1,
 ): string[] {
   return [
     python,
@@ -71,6 +92,8 @@ export function demoLaunch(
     picture,
     '--stats',
     stats,
+    '--generations',
+    String(generations),
   ];
 }
 

@@ -98,10 +98,10 @@ function measured(changes: Partial<Measured> = {}): Measured {
 }
 
 const model = { gigabytesPerSecond: 100, launchMicroseconds: 5 };
-const assembled = (changes: Partial<Measured> = {}, shape = FLUX): CodecBenchmark => ({
+const assembled = (changes: Partial<Measured> = {}, shape = FLUX, demoStep: number | number[] = 136): CodecBenchmark => ({
   ...assembleBenchmark(job(shape), measured(changes), {
     ...{ model, version: '0.1.0' },
-    demoStepMilliseconds: shape === DEMO ? 136 : null,
+    demoStep: shape === DEMO ? demoStep : [],
   }),
   created: '2026-01-01T00:00:00.000Z',
 });
@@ -162,9 +162,16 @@ describe('the tables', () => {
   test('have the share of the step of the demo, and an aim that was missed', () => {
     const text = renderBenchmark(assembled({ steps: { binary: 0.00272, lm1: 0.0136, lowrank_r8: 0.1 }, large: null }, DEMO));
     expect(text).toMatch(/^lm1 +compiled .* 10\.0 %$/m);
-    expect(text).toMatch(/over a step of 136 ms without cfx \(given/);
+    expect(text).toMatch(/over a step of 136 ms uncompressed: given,\nnot measured here\.$/m);
     expect(lineOf(text, /^aim ≤ 1:/)).toMatch(/binary 2\.00: not met$/);
     expect(text).not.toContain('MiB ×');
+  });
+
+  test('have the share of the median of the steps that were measured in the same run', () => {
+    const steps = { binary: 0.00272, lm1: 0.0136, lowrank_r8: 0.1 };
+    const text = renderBenchmark(assembled({ steps }, DEMO, [0.9, 0.272, 0.1]));
+    expect(text).toMatch(/over a step of 272 ms uncompressed: the\nmedian of 3, measured before and after the codecs\.$/m);
+    expect(lineOf(text, /^aim ≤ 1:/)).toMatch(/binary 1\.00: met$/);
   });
 
   test('have the GPU and its aims where one was measured', () => {
@@ -307,3 +314,16 @@ test('A real run on a small block: every codec of it is correct, ours errs less 
   const { encodeLaunches, encodeBytes, decodeBytes } = topk!.modelled!;
   expect([encodeLaunches, encodeBytes, decodeBytes]).toEqual([1, 6 * 960 + topk!.payloadBytes, 4 * 960 + topk!.payloadBytes]);
 }, 300_000);
+
+test('A real run beside the demo: its step is measured before and after, and both shares are of it', async () => {
+  const python = process.env.CFX_TEST_PYTHON!;
+  const options = '--demo --codecs binary,int2 --repeats 3 --large-mib 0 --threads 1 --device cpu';
+  const { code, out, err } = await cfx(['codecs', ...options.split(' '), '--json', '--python', python], process.env);
+  expect([code, code === 0 ? '' : err]).toEqual([0, '']);
+  const benchmark = JSON.parse(out) as CodecBenchmark;
+  expect(mistakesOf('benchmark', benchmark)).toEqual([]);
+  // 27 steps of two pictures that count, in each of two launches
+  expect(benchmark).toMatchObject({ shape: DEMO, demoStepsMeasured: 2 * 2 * 27 });
+  expect(benchmark.demoStepMilliseconds).toBeGreaterThan(0);
+  for (const { shareOfDemoStep } of benchmark.codecs) expect(shareOfDemoStep).toBeGreaterThan(0);
+}, 600_000);

@@ -7,6 +7,7 @@ import { type BenchJob, type BenchShape, chosenCodecs, DEMO, type Dtype, FLUX, j
 import { assembleBenchmark, type ModelOptions } from '../benchresult.js';
 import { renderBenchmark } from '../benchtable.js';
 import { type Context, logTo } from '../context.js';
+import { demoStepSeconds } from '../demostep.js';
 import { CfxError } from '../errors.js';
 import { interruptible } from '../interruption.js';
 import { ensureKernels, kernelsFolder } from '../kernels.js';
@@ -17,8 +18,6 @@ import { ensureEnvironment } from '../setup.js';
 
 /** NVIDIA's data sheet of the L20, the paper's GPU; what an eager launch takes on current drivers, roughly. */
 const MODEL: ModelOptions = { gigabytesPerSecond: 864, launchMicroseconds: 5 };
-/** scenes-flux on two idle cores of a Xeon. */
-const DEMO_STEP_MS = 101;
 const REPEATS = 100;
 const SHAPE = ['tokens', 'channels', 'dtype', 'peers'] as const;
 
@@ -70,7 +69,7 @@ const codecsCommand = ({ context, exitWith }: Registration): Command =>
         ...SHAPE,
       ]),
     )
-    .option('--step-ms <ms>', `what a step of the demo takes here without cfx (default: ${DEMO_STEP_MS})`, positive)
+    .option('--step-ms <ms>', 'what a step of the demo takes uncompressed (default: measured, before and after)', positive)
     .option('--codecs <a,b,…>', 'codecs, or "all" (default: those of the presets, and topk)')
     .option('--trace <dir>', 'errors on activations that "cfx record" kept, instead of built-in signals')
     .option('--repeats <n>', 'interleaved rounds', whole(3), REPEATS)
@@ -93,12 +92,17 @@ async function runBenchCodecs(options: Options, context: Context, signal: AbortS
   const setup = { root: PACKAGE_ROOT, env: context.env, log: (line: string) => log(`setup: ${line}`), signal };
   const python = options.python ?? (await ensureEnvironment(setup)).python;
   await ensureKernels(python, setup);
+  // on both sides of what is compared with it: machines are not as fast at all times
+  const demoSteps = async () =>
+    job.stepOfDemo && options.stepMs === undefined ? demoStepSeconds({ python, context, signal }) : [];
+  const before = await demoSteps();
   const measured = await measureCodecs({ job, python, env: context.env, onLine: log, signal });
+  const demoStepSamples = [...before, ...(await demoSteps())];
   const benchmark = {
     ...assembleBenchmark(job, measured, {
       model: { gigabytesPerSecond: options.bandwidth, launchMicroseconds: options.launchUs },
       version: VERSION,
-      demoStepMilliseconds: options.demo ? (options.stepMs ?? DEMO_STEP_MS) : null,
+      demoStep: options.stepMs ?? demoStepSamples,
     }),
     created: new Date().toISOString(),
   };
