@@ -17,7 +17,7 @@ from ._contract import CODECS, SECTION_ALIGN
 from .coding import Section
 from .cpu import arguments, launch, library
 from .plan import Treatment
-from .state import aligned
+from .state import INT8, NATIVE, aligned
 
 # (tokens, channels): more than a batch of tokens in rows that are whole vectors, and in rows that are not
 _SHAPES = (21, 64), (18, 41)
@@ -48,18 +48,21 @@ def _steps(shape):
 
 
 def _treatments(x):
-    for codec in CODECS:
-        if launch.takes(codec, 0, x, keyframe=True):
-            yield Treatment(*_STARTED, True, codec)
-        for order in range(3):
-            if launch.takes(codec, order, x):
-                yield Treatment(codec, order, True)
+    for codec, base_dtype in itertools.product(CODECS, (NATIVE, INT8)):
+        eight_bit = base_dtype == INT8
+        if launch.takes(codec, 0, x, keyframe=True, eight_bit=eight_bit):
+            yield Treatment(*_STARTED, True, codec, base_dtype)
+        # without a state there is none in 8 bits
+        for order in range(int(eight_bit), 3):
+            if launch.takes(codec, order, x, eight_bit=eight_bit):
+                yield Treatment(codec, order, True, base_dtype=base_dtype)
 
 
 def _name(treatment):
+    beside = " with bases in 8 bits" if treatment.base_dtype == INT8 else ""
     if treatment.keyframe != "identity":
-        return f"keyframes of {treatment.keyframe}"
-    return f"{treatment.codec} of order {treatment.order}"
+        return f"keyframes of {treatment.keyframe}{beside}"
+    return f"{treatment.codec} of order {treatment.order}{beside}"
 
 
 def _difference(treatment, steps):

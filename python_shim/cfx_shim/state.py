@@ -206,6 +206,11 @@ def layout(base_dtype: str, order: int, tokens: int, channels: int, dtype: torch
     return (EightBitState if base_dtype == INT8 else native)(order, tokens, channels, dtype)
 
 
+def in_eight_bits(states):
+    """Whether ``states``, alike sections' or none, are as ``EightBitState`` keeps them."""
+    return bool(states) and states[0].dtype in (torch.int8, torch.int16)
+
+
 def add_decoded_(base, values):
     """``base`` += ``values`` in place: the one way a native base moves, on the sender and on every receiver.
 

@@ -13,7 +13,7 @@ from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Treatment
-from cfx_shim.state import aligned
+from cfx_shim.state import INT8, NATIVE, aligned
 
 CODECS = (
     *("binary", "int2", "lm1", "lm2", "lm3", "lm4", "tcq1", "tcq2", "tcq3", "fp8", "int8", "topk", "ternary"),
@@ -31,18 +31,18 @@ def noise(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def section_of(blocks, codec, order, feedback=True):
-    return Section("k", blocks, Treatment(codec, order, feedback))
+def section_of(blocks, codec, order, feedback=True, base_dtype=NATIVE):
+    return Section("k", blocks, Treatment(codec, order, feedback, base_dtype=base_dtype))
 
 
-def run(steps, codec, order, feedback=True, sections=1, keyframe=None):
+def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE):
     """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
 
     Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled. With ``keyframe``, a
     codec, every second send is one in it, the first of which finds a state that nobody has written to.
     """
     seen = []
-    shape, layout = steps[0].shape, section_of(steps[0], codec, order).layout
+    shape, layout = steps[0].shape, section_of(steps[0], codec, order, base_dtype=base_dtype).layout
     own = 0 if shape[0] > 1 else None
     count = shape[0] - (own is not None)
     kept = [
@@ -53,9 +53,9 @@ def run(steps, codec, order, feedback=True, sections=1, keyframe=None):
             bits_of(state).fill_(0xFF - index)
     for number, blocks in enumerate(steps):
         scaled = [blocks if index == 0 else blocks * 0.5**index for index in range(sections)]
-        alike = [section_of(each, codec, order, feedback) for each in scaled]
+        alike = [section_of(each, codec, order, feedback, base_dtype) for each in scaled]
         for section in alike if keyframe else ():
-            section.treatment = Treatment(codec, order, feedback, keyframe)
+            section.treatment = Treatment(codec, order, feedback, keyframe, base_dtype)
             section.keyframe, section.continues = number % 2 == 0, number > 0 and order > 0
         size = 0
         for section in alike:
@@ -76,15 +76,15 @@ def bits_of(tensor):
     return tensor.contiguous().view(torch.uint8)
 
 
-def compare(steps, codec, order, feedback=True, sections=1, keyframe=None):
-    assert launch.takes(keyframe or codec, order, steps[0], keyframe is not None)
-    compiled = run(steps, codec, order, feedback, sections, keyframe)
+def compare(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE):
+    assert launch.takes(keyframe or codec, order, steps[0], keyframe is not None, base_dtype == INT8)
+    compiled = run(steps, codec, order, feedback, sections, keyframe, base_dtype)
     with library.set_aside():
-        plain = run(steps, codec, order, feedback, sections, keyframe)
+        plain = run(steps, codec, order, feedback, sections, keyframe, base_dtype)
     assert len(compiled) == len(plain)
     for index, (left, right) in enumerate(zip(compiled, plain)):
         assert left.dtype == right.dtype and left.shape == right.shape
-        what = f"item {index} of {codec}, order {order}, {list(steps[0].shape)}, keyframes {keyframe}"
+        what = f"item {index} of {codec}, order {order}, {list(steps[0].shape)}, keyframes {keyframe}, {base_dtype} bases"
         assert torch.equal(bits_of(left), bits_of(right)), what
 
 
@@ -116,6 +116,40 @@ def test_same_bytes_and_states_for_every_shape_and_dtype(kernels, codec, order):
         compare(steps, codec, order)
 
 
+# topk is plain torch's beside a base in 8 bits
+EIGHT_BIT_CASES = [(codec, order) for codec, order in CASES if order and codec != "topk"]
+
+
+@pytest.mark.parametrize("codec, order", EIGHT_BIT_CASES)
+def test_bases_in_8_bits_are_the_same_for_every_shape_and_dtype(kernels, codec, order, monkeypatch):
+    calls = counted_launches(monkeypatch)
+    # groups of channels that go on from one part of a row into the other, too
+    for shape, dtype in itertools.product([*SHAPES, (2, 20, 96)], (torch.float32, torch.float16, torch.bfloat16)):
+        first = noise(shape, 0)
+        steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
+        compare(steps, codec, order, base_dtype=INT8)
+        compare(steps, codec, order, feedback=False, base_dtype=INT8)
+    calls.clear()
+    compare([noise((3, 35, 48), seed).to(torch.bfloat16) for seed in range(3)], codec, order, sections=3, base_dtype=INT8)
+    assert calls == [("Encoding", 3), ("Decoding", 3)] * 3
+
+
+@pytest.mark.parametrize("name", ("huge", "tiny", "past a float16's scales", "a huge channel", "NaN", "Inf"))
+def test_bases_in_8_bits_of_hard_values_are_the_same(kernels, name):
+    for codec, order in EIGHT_BIT_CASES:
+        x = noise((2, 70, 19), 3)
+        if name in HARD:
+            steps = [HARD[name](x), HARD[name](x * 0.5), -x]
+        else:
+            broken = x.clone()
+            broken[1, 66, 17] = float(name)
+            steps = [x, broken, x]
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            kept = [step.to(dtype) for step in steps]
+            compare(kept, codec, order, base_dtype=INT8)
+            compare(kept, codec, order, feedback=False, base_dtype=INT8)
+
+
 KEYFRAMES = [(keyframe, codec, order) for keyframe in STATELESS for codec, order in (("lm3", 0), ("int2", 1), ("lm1", 2))]
 
 
@@ -126,14 +160,17 @@ def test_keyframes_are_the_same_and_leave_the_same_states(kernels, keyframe, cod
         first = 2 + noise(shape, 0)
         steps = [(first + 0.2 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
         compare(steps, codec, order, keyframe=keyframe)
+        if order:
+            compare(steps, codec, order, keyframe=keyframe, base_dtype=INT8)
 
 
 @pytest.mark.parametrize("keyframe", STATELESS)
 def test_keyframes_of_hard_values(kernels, keyframe):
     for name in HARD:
         x = HARD[name](noise((2, 70, 19), 3))
-        compare([x, x * 0.5, -x], "lm2", 2, keyframe=keyframe)
-        compare([x.half(), x.half() * 0.5, -x.half()], "lm2", 2, keyframe=keyframe)
+        for base_dtype, dtype in itertools.product((NATIVE, INT8), (torch.float32, torch.float16)):
+            kept = [step.to(dtype) for step in (x, x * 0.5, -x)]
+            compare(kept, "lm2", 2, keyframe=keyframe, base_dtype=base_dtype)
     for value in (float("nan"), float("inf"), -float("inf")):
         broken = noise((1, 70, 19), 4)
         broken[0, 66, 17] = value

@@ -25,18 +25,20 @@ _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.
 @functools.cache
 def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
-    continues, alone=False,
+    continues, eight_bit=False, alone=False,
 ):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs).
+
+    ``eight_bit``: of how the state is kept.
 
     ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself.
     """
     form, item = formats.of(codec), dtype.itemsize
     # with order 0 what is decoded lies as a base would
-    kept = state.layout(state.NATIVE, max(1, kept_order), tokens, channels, dtype)
+    kept = state.layout(state.INT8 if eight_bit else state.NATIVE, max(1, kept_order), tokens, channels, dtype)
     # groups of the trend's channels go on from one part into the other where both are whole ones
     split = min(channels, _log_scales.group_channels(channels))
-    if kept_order < 2 or split % state.GROUP == 0:
+    if kept_order < 2 or eight_bit or split % state.GROUP == 0:
         split = channels
     numbers = {
         shared.KIND: KINDS[dtype],
@@ -48,7 +50,8 @@ def of_call(
         shared.X_BLOCK_STEP: x_block_step * item,
         shared.X_TOKEN_STEP: x_token_step * item,
         shared.STATE_BLOCK_STEP: math.prod(kept.shape(1)) * kept.stored.itemsize,
-        shared.TREND_AT: kept.trend_at if kept_order == 2 else 0,
+        shared.TREND_AT: kept.trend_at if kept_order == 2 and not eight_bit else 0,
+        shared.EIGHT_BIT: kept_order if eight_bit else 0,
         shared.MESSAGE_STEP: message_step,
         shared.SPLIT: split,
         shared.STARTS: kept_order if keyframe else 0,
@@ -94,7 +97,7 @@ def of_call(
     if alone:
         numbers[shared.WITH_STATISTICS] = True
         rows_are_read_whole = strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32
-        if form.half_scales and order == 1 and rows_are_read_whole:
+        if form.half_scales and order == 1 and rows_are_read_whole and not eight_bit:
             numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
             scratch += 2 * shared.sums_bytes(tokens)
         strips = 0

@@ -1,12 +1,16 @@
-"""The kernel that decodes tokens and moves a receiver's state, or with order 0 writes what it decodes."""
+"""The kernel that decodes tokens and moves a receiver's state, or with order 0 writes what it decodes.
+
+Beside a state in 8 bits it writes what a receiver uses, too.
+"""
 
 from . import shared
 from .arithmetic import HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, read_row
 from .digits import decode_digits, take_digits
 from .levels import picker
 from .means import read_means
-from .parts import ROW, copy_planes, is_staged, move, parts_of, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, is_staged, move, parts_of, read_channels, write_parts
 from .starts import start_token
+from .states import read_state, used_at, write_state
 from .trellis import copy_rows, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
 from .vectors import (
@@ -76,12 +80,12 @@ def decode_kernel(common, sections, first, last, scratch):
 @inlined
 def _decode_block(common, section, block, first, last, scratch):
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
+    item, order = whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     bits, half_scales, bias = (
         whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS),
     )  # fmt: skip
     centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
-    staged = is_staged(common) or starts > 0
+    staged, eight_bit = is_staged(common) or starts > 0, whole_at(common + shared.EIGHT_BIT)
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
@@ -111,9 +115,9 @@ def _decode_block(common, section, block, first, last, scratch):
             held = place
             if staged:
                 held = held_row
-                if order > 0:
-                    read_parts(held, place, kind, 0, item, common, rest)
-            if order == 2:
+            if staged and order > 0:
+                read_state(held, trend, base, start + row, order, common, rest)
+            elif order == 2:
                 read_trend(trend, block_trend, start + row, common, rest)
             if trellis != 0:
                 copy_rows(common, planes + (start + row) * plane_bytes, plane_step, path_row, row_room)
@@ -121,11 +125,15 @@ def _decode_block(common, section, block, first, last, scratch):
                 move_by_path(common, path_row, signs, end_first, width, v, first_u, second_u, order, held, trend, beta)
             else:
                 _decode_token(common, planes, start + row, own_planes, end_first, width, v, us + 4 * parts * row, order, held, trend, beta)
+            if eight_bit:
+                write_parts(held, used_at(section, block, start + row, common), True, common, rest)
             if starts > 0:
                 start_token(common, held, width, base, start + row, trend, rest)
+            elif staged and order > 0:
+                write_state(held, trend, base, start + row, order, common, rest)
             elif staged:
-                write_parts(held, place, order > 0, common, rest)
-            if order == 2:
+                write_parts(held, place, False, common, rest)
+            elif order == 2:
                 write_trend(trend, block_trend, start + row, common, rest)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from . import shared
 from .arithmetic import inlined, magnitude, rounded_up
 from .parts import move
-from .trend import groups_of
+from .groups import groups_of
 from .vectors import (
     LANES,
     all_floats,

@@ -27,8 +27,9 @@ from .decode import decode_1
 from .digits import code_digits, put_digits
 from .levels import halving, picker
 from .means import read_means
-from .parts import ROW, copy_planes, differences, is_staged, move, parts_of, read_channels, read_parts, write_parts
+from .parts import ROW, copy_planes, differences, is_staged, move, parts_of, read_channels, read_parts
 from .starts import start_token
+from .states import read_state, set_state, write_state
 from .statistics import sums_bytes, take_statistics
 from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
 from .trend import read_trend, write_trend
@@ -41,7 +42,6 @@ from .vectors import (
     below,
     bits_of,
     bits_of_mask,
-    copy_bytes,
     either,
     either_int,
     float_at,
@@ -128,7 +128,7 @@ def _encode_block(common, section, block, first, last, scratch):
         take_statistics(common, section, block, scratch)
     planes = _begin_block(common, payload, scratch)
     # what a token's parts become in the end, unless they are coded where they lie
-    kept = is_staged(common) or order == 2 or whole_at(common + shared.STARTS) > 0 or (order > 0 and not _moves(common))
+    kept = whole_at(common + shared.STARTS) > 0 or (order > 0 and (is_staged(common) or order == 2 or not _moves(common)))
     sums_at, seen = whole_at(common + shared.SUMS_AT), 0
     sums, steps = scratch + sums_at, scratch + sums_at + sums_bytes(whole_at(common + shared.TOKENS))
     for start in range(first, last, batch):
@@ -202,14 +202,13 @@ def _take_rows(common, x, base, scratch, start, count):
         if staged:
             read_parts(x_row, x_now, kind, 0, item, common, rest)
             given = x_row
-        if order > 0:
-            if staged:
-                read_parts(held_row, place, kind, 0, item, common, rest)
-                held_row += 4 * width
-            else:
-                held = place
-        if order == 2:
-            read_trend(trend, trends, start + row, common, rest)
+        if staged and order > 0:
+            read_state(held_row, trend, base, start + row, order, common, rest)
+            held_row += 4 * width
+        elif order > 0:
+            held = place
+            if order == 2:
+                read_trend(trend, trends, start + row, common, rest)
         put_int(scratch + _LARGEST + 4 * row, differences(delta, given, held, trend, beta, order, 0, end_first))
         if parts == 2:
             put_int(scratch + _LARGEST + ROW + 4 * row, differences(delta, given, held, trend, beta, order, end_first, width))
@@ -376,18 +375,16 @@ def _keep_rows(common, x, base, scratch, start, count):
     order, starts, rest = whole_at(common + shared.ORDER), whole_at(common + shared.STARTS), scratch + _REST
     _, _, _, width = parts_of(common)
     _, _, _, _, delta, held, trend, _ = _rows(common, scratch)
-    state_step, x_step = whole_at(common + shared.CHANNELS) * whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.X_TOKEN_STEP)
+    x_step = whole_at(common + shared.X_TOKEN_STEP)
     moves, staged, trends = _moves(common), is_staged(common), base + whole_at(common + shared.TREND_AT)
     for token in range(start, start + count):
         if starts > 0:
             start_token(common, trend, width, base, token, delta, rest)
-        if moves and staged:
-            write_parts(held, base + token * state_step, True, common, rest)
-        if order > 0 and not moves:
-            copy_bytes(x + token * x_step, base + token * state_step, state_step)
-            # the trend of a base that is set is unknown
-            clear(trend, width)
-        if order == 2:
+        elif not moves:
+            set_state(held, trend, width, x + token * x_step, base, token, order, common, rest)
+        elif staged:
+            write_state(held, trend, base, token, order, common, rest)
+        else:
             write_trend(trend, trends, token, common, rest)
         held, trend, delta = held + 4 * width, trend + 4 * width, delta + 4 * width
 

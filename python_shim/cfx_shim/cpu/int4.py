@@ -9,6 +9,7 @@ from .arithmetic import inlined, magnitude, rounded_up
 from .means import mean_bits, stored_means
 from .parts import read_parts, write_parts
 from .starts import start_token
+from .states import used_at
 from .statistics import FINITE_VALUES, sum_up
 from .vectors import (
     LANES,
@@ -140,6 +141,8 @@ def int4_decode_kernel(common, sections, first, last, scratch):
         _decode(levels, row, means, units, middle, channels, common, rest)
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
         if starts > 0:
+            if whole_at(common + shared.EIGHT_BIT):
+                write_parts(row, used_at(section, block, token, common), True, common, rest)
             start_token(common, row, width, base, token, change, rest)
         else:
             write_parts(row, base + token * channels * item, False, common, rest)

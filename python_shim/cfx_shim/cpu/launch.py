@@ -16,6 +16,7 @@ import torch
 from .. import codecs
 from .._contract import SECTION_ALIGN
 from ..kernels import formats
+from ..state import in_eight_bits
 from . import arguments, library, shared
 
 # elements from which another thread pays
@@ -29,13 +30,18 @@ _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def takes(codec, order, blocks, keyframe=False):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C] with native state, or send them as a ``keyframe``."""
+def takes(codec, order, blocks, keyframe=False, eight_bit=False):
+    """Whether the kernels are there and can code ``blocks`` [P, N, C], or send them as a ``keyframe``, whose state is native or
+    in ``eight_bit``.
+    """
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in arguments.KINDS or not blocks.numel():
         return False
     if arguments.factor_bits(codec):
-        return order < 2 and not keyframe
+        # what is searched for is taken from a base in the tensor's type
+        return order < 2 and not keyframe and not (eight_bit and arguments.factor_bits(codec) > 2)
     form = formats.of(codec)
+    if eight_bit and isinstance(form, formats.Largest):
+        return False
     return form is not None and form.codes(order, True, keyframe)
 
 
@@ -55,7 +61,7 @@ class Encoding:
         alone = _workers(self._elements) == 1
         self._workers = 1 if alone else None
         self._told, strips, self._scratch = arguments.of_call(
-            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, alone
+            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states), alone
         )
         passes = [("statistics", count * strips), ("encode", count * tokens)]
         self._passes = [(kernels[arguments.kernel_name(codec, end)], pieces) for end, pieces in passes if pieces]
@@ -89,14 +95,14 @@ class Decoding:
         blocks = peers - (own < peers)
         steps = 0, 0, message.stride(0)
         self._told, _, self._scratch = arguments.of_call(
-            codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues
+            codec, order, True, dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states)
         )
         self._sections, count = _Sections(offsets, states, message, offsets), len(offsets) * blocks
         self._count, self._elements = count * tokens, count * tokens * channels
-        self._kernel, self._moves = library.kernels()[arguments.kernel_name(codec, "decode")], bool(states)
+        self._kernel = library.kernels()[arguments.kernel_name(codec, "decode")]
 
     def __call__(self, outs):
-        if not self._moves:
+        if outs:
             self._sections.take(outs)
         _run(self._kernel, self._told, self._sections, self._count, _workers(self._elements), self._scratch)
 

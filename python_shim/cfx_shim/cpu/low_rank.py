@@ -6,9 +6,10 @@ Its state moves by the code that decodes at the other end, on the same bytes.
 import numpy as np
 
 from . import shared
-from .arithmetic import called, called_with, inlined, magnitude, read_row, whole_bits
+from .arithmetic import called, called_with, inlined, magnitude, read_row, rounded_up, whole_bits
 from .factor_fit import classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
 from .low_rank_decode import decode_tokens, row_bytes
+from .states import read_whole_base, set_state
 from .vectors import (
     LANES,
     above,
@@ -42,7 +43,7 @@ _VECTOR, _INFINITY = 4 * LANES, 0x7F800000
 def low_rank_encode_kernel(common, sections, first, last, scratch):
     """As ``encode_kernel``, but a block is coded at once, with its first token."""
     blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
-    channels, item = whole_at(common + shared.CHANNELS), whole_at(common + shared.ITEM_BYTES)
+    channels = whole_at(common + shared.CHANNELS)
     order, moves = whole_at(common + shared.ORDER), whole_at(common + shared.FEEDBACK) != 0
     step = whole_at(common + shared.X_TOKEN_STEP)
     seen = 0
@@ -54,10 +55,11 @@ def low_rank_encode_kernel(common, sections, first, last, scratch):
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         seen |= _encode_block(common, payload, x, base, scratch)
         if order > 0 and moves:
-            decode_tokens(common, payload, base, 0, tokens, scratch)
+            decode_tokens(common, payload, base, 0, 0, tokens, scratch)
         elif order > 0:
+            held, rest = scratch + 64, scratch
             for token in range(tokens):
-                copy_bytes(x + token * step, base + token * channels * item, channels * item)
+                set_state(held, 0, rounded_up(channels), x + token * step, base, token, order, common, rest)
     return seen
 
 
@@ -103,7 +105,7 @@ def _read_block(common, panels, x, base, rest):
     for token in range(tokens):
         read_row(row, x + token * step, kind, 0, channels, rest)
         if order > 0:
-            read_row(held, base + token * channels * item, kind, 0, channels, rest)
+            read_whole_base(held, base, token, common, rest)
         for panel in range(of_v):
             value = floats_at(row + panel * _VECTOR)
             if order > 0:

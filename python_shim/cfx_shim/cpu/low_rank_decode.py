@@ -10,6 +10,7 @@ from . import shared
 from .arithmetic import FLOAT16, FLOAT32, called_with, half_value, inlined, magnitude, read_row, write_row
 from .factor_fit import class_factor, padded, panels_of
 from .matrices import multiply, multiply_rounded
+from .states import read_whole_base, used_at, write_whole_base
 from .vectors import (
     LANES,
     above,
@@ -46,16 +47,21 @@ def low_rank_decode_kernel(common, sections, first, last, scratch):
         rank = block + (block >= whole_at(common + shared.OWN))
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-        decode_tokens(common, payload, base, begin, end, scratch)
+        used = used_at(section, block, 0, common) if whole_at(common + shared.EIGHT_BIT) else 0
+        decode_tokens(common, payload, base, used, begin, end, scratch)
         first += end - begin
     return 0
 
 
-def _decode_tokens(common, payload, base, first, last, scratch):
-    """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there."""
+def _decode_tokens(common, payload, base, used, first, last, scratch):
+    """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there.
+
+    ``used``: where what a receiver uses beside a base in 8 bits goes, from the block's first token on, or 0.
+    """
     channels, rank, bits = whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK), whole_at(common + shared.BITS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    of_v, width, staged = panels_of(channels), LANES * panels_of(rank), kind != FLOAT32 or channels % LANES > 0
+    of_v, width = panels_of(channels), LANES * panels_of(rank)
+    staged = kind != FLOAT32 or channels % LANES > 0 or whole_at(common + shared.EIGHT_BIT) > 0
     panel_bytes, row_step = padded(rank) * _VECTOR, of_v * _VECTOR
     rest, bounds = scratch, scratch + 64
     v = bounds + 16 * width
@@ -78,18 +84,21 @@ def _decode_tokens(common, payload, base, first, last, scratch):
             multiply_rounded(u, 4 * width, 4, LANES, v, panel_bytes, of_v, rank, sums, row_step, _VECTOR)
         for token in range(max(first, panel * LANES), min(last, (panel + 1) * LANES)):
             place, row = base + token * channels * item, sums + (token - panel * LANES) * row_step
-            if order > 0 and not staged:
+            if order == 0:
                 for at in range(0, row_step, _VECTOR):
-                    put_floats(place + at, floats_at(place + at) + floats_at(row + at) * unit)
+                    put_floats(row + at, floats_at(row + at) * unit)
+                write_row(row, place, kind, False, channels, rest)
                 continue
-            if order > 0:
-                read_row(held_row, place, kind, 0, channels, rest)
+            held = place
+            if staged:
+                held = held_row
+                read_whole_base(held, base, token, common, rest)
             for at in range(0, row_step, _VECTOR):
-                decoded = floats_at(row + at) * unit
-                if order > 0:
-                    decoded = floats_at(held_row + at) + decoded
-                put_floats(row + at, decoded)
-            write_row(row, place, kind, order > 0, channels, rest)
+                put_floats(held + at, floats_at(held + at) + floats_at(row + at) * unit)
+            if used > 0:
+                write_row(held, used + token * channels * item, kind, True, channels, rest)
+            if staged:
+                write_whole_base(held, base, token, common, rest)
 
 
 @inlined
@@ -198,4 +207,4 @@ def _word_at(address, size, rest):
     return int_at(address)
 
 
-decode_tokens = called_with(6)(_decode_tokens)
+decode_tokens = called_with(7)(_decode_tokens)

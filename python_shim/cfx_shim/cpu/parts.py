@@ -37,8 +37,9 @@ def parts_of(common):
 
 @inlined
 def is_staged(common):
-    """Whether tokens go through scratch because they are not whole vectors of float32 as they lie."""
-    return whole_at(common + shared.RAGGED) != 0 or whole_at(common + shared.KIND) != FLOAT32
+    """Whether tokens go through scratch because they, or their state, are not whole vectors of float32 as they lie."""
+    as_they_lie = whole_at(common + shared.RAGGED) == 0 and whole_at(common + shared.EIGHT_BIT) == 0
+    return not as_they_lie or whole_at(common + shared.KIND) != FLOAT32
 
 
 @inlined

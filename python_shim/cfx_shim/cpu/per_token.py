@@ -15,6 +15,7 @@ from .arithmetic import (
 )
 from .parts import differences, move, read_betas, read_parts, write_parts
 from .starts import start_token
+from .states import read_state, set_state, used_at, write_state
 from .trend import read_trend, write_trend
 from .vectors import (
     LANES,
@@ -135,7 +136,8 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
     middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width, moves = rounded_up(middle) + rounded_up(channels - middle), order > 0 and whole_at(common + shared.FEEDBACK) != 0
     most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
-    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels
+    eight_bit = whole_at(common + shared.EIGHT_BIT)
+    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels or eight_bit > 0
     rest, row, decoded = scratch, scratch + 64, scratch + 64 + 4 * width
     # of what starts a state nothing is held
     held_row, trend, beta = decoded + 4 * width, decoded + 8 * width, decoded + 12 * width
@@ -154,12 +156,12 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
         if staged:
             read_parts(row, x, kind, 0, item, common, rest)
             x = row
-            if order > 0:
-                read_parts(held_row, held, kind, 0, item, common, rest)
-                held = held_row
-        if order == 2:
-            if token == 0 or index == first:
-                read_betas(common, payload, beta, rest)
+        if order == 2 and (token == 0 or index == first):
+            read_betas(common, payload, beta, rest)
+        if staged and order > 0:
+            read_state(held_row, trend, base, token, order, common, rest)
+            held = held_row
+        elif order == 2:
             read_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
         if order > 0:
             top = differences(row, x, held, trend, beta, order, 0, width)
@@ -189,25 +191,24 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
         if starts > 0:
             start_token(common, decoded, width, base, token, held_row, rest)
         if moves:
-            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest)
+            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, 0, rest)
         elif order > 0:
-            copy_bytes(given, place, channels * item)
-            if order == 2:
-                # the trend of a base that is set is unknown
-                clear(trend, width)
-                write_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
+            set_state(held_row, trend, width, given, base, token, order, common, rest)
     return seen
 
 
 @inlined
-def _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest):
-    """A token's state by what was ``decoded``. ``held``: its base's row, ``staged`` or in its place."""
+def _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, used, rest):
+    """A token's state by what was ``decoded``. ``held``: its base's row, ``staged`` or in its place. ``used``: where what a
+    receiver uses goes, or 0.
+    """
     for c in range(0, 4 * width, 4 * LANES):
         move(order, held + c, trend + c, beta + c, floats_at(decoded + c), all_floats(1.0))
+    if used > 0:
+        write_parts(held, used, True, common, rest)
     if staged:
-        place = base + token * whole_at(common + shared.CHANNELS) * whole_at(common + shared.ITEM_BYTES)
-        write_parts(held, place, True, common, rest)
-    if order == 2:
+        write_state(held, trend, base, token, order, common, rest)
+    elif order == 2:
         write_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
 
 
@@ -217,7 +218,8 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
     kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
     middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width = rounded_up(middle) + rounded_up(channels - middle)
-    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels
+    eight_bit = whole_at(common + shared.EIGHT_BIT)
+    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels or eight_bit > 0
     largest = float_at(common + shared.LARGEST_SCALE)
     rest, decoded, held_row = scratch, scratch + 64, scratch + 64 + 4 * width
     trend, beta = held_row + 4 * width, held_row + 8 * width
@@ -233,19 +235,23 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
         else:
             _decode_whole(source, decoded, middle, channels, scale, rest)
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-        place = base + token * channels * item
+        place, used = base + token * channels * item, 0
+        if eight_bit:
+            used = used_at(section, block, token, common)
         if starts > 0:
+            if eight_bit:
+                write_parts(decoded, used, True, common, rest)
             start_token(common, decoded, width, base, token, held_row, rest)
         elif order == 0:
             write_parts(decoded, place, False, common, rest)
         else:
             held = place
+            if order == 2 and (token == 0 or index == first):
+                read_betas(common, payload, beta, rest)
             if staged:
                 held = held_row
-                read_parts(held, place, kind, 0, item, common, rest)
-            if order == 2:
-                if token == 0 or index == first:
-                    read_betas(common, payload, beta, rest)
+                read_state(held, trend, base, token, order, common, rest)
+            elif order == 2:
                 read_trend(trend, base + whole_at(common + shared.TREND_AT), token, common, rest)
-            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, rest)
+            _move_token(common, decoded, width, base, token, order, held, trend, beta, staged, used, rest)
     return 0

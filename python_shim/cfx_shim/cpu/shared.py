@@ -27,7 +27,9 @@ RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 69, 8 * 70, 8 * 71
 # whether encoding a block begins with its statistics; and how far behind scratch's beginning sums of its tokens are that these
 # leave, largest magnitudes' bits and then steps of their grid, a vector more than there are of each, or 0
 WITH_STATISTICS, SUMS_AT = 8 * 72, 8 * 73
-COMMON_BYTES = 8 * 74
+# 0: state is as the tensors are; else its order where it is in 8 bits, of a keyframe that of the state that it starts
+EIGHT_BIT = 8 * 74
+COMMON_BYTES = 8 * 75
 # in scratch of what encodes, behind vectors of tokens' numbers
 ROWS_AT = 9 * 64
 

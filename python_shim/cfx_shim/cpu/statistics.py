@@ -28,7 +28,9 @@ from .arithmetic import (
 )
 from .means import mean_bits
 from .parts import betas_of, planes_of
-from .trend import first_group, groups_of, read_groups
+from .eight_bit import read_span
+from .groups import groups_of, read_groups
+from .trend import first_group
 from .vectors import (
     LANES,
     above,
@@ -137,12 +139,13 @@ def sum_up(common, section, block, start, count, measure, scratch):
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-    base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP) + start * item
+    state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+    base = state + start * item
     channels, split = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT)
     state_step, scale_step = channels * item, groups_of(split) + groups_of(channels - split)
-    trend = base - start * item + whole_at(common + shared.TREND_AT)
+    trend = state + whole_at(common + shared.TREND_AT)
     codes, scales = trend + start, trend + tokens * channels + first_group(start, split)
-    width, sums_at = rounded_up(count), whole_at(common + shared.SUMS_AT)
+    width, sums_at, eight_bit = rounded_up(count), whole_at(common + shared.SUMS_AT), whole_at(common + shared.EIGHT_BIT)
     staged = kind != FLOAT32 or width != count
     row_bytes, sums = 4 * width, 3 if measure == _PRODUCTS else 1
     lane_bytes = sums * row_bytes
@@ -171,13 +174,15 @@ def sum_up(common, section, block, start, count, measure, scratch):
                 if staged:
                     read_row(x_row, x_now, kind, 0, count, rest)
                     x_now = x_row
-                if order > 0:
+                if eight_bit and order > 0:
+                    read_span(base_row, trend_row if order == 2 else 0, state, token, start, count, common, rest)
+                elif order > 0:
                     base_now = base + token * state_step
                     fetch_ahead(base_now, count * item)
                     if staged:
                         read_row(base_row, base_now, kind, 0, count, rest)
                         base_now = base_row
-                if order == 2:
+                if order == 2 and not eight_bit:
                     read_groups(trend_row, codes + token * channels, scales + token * scale_step, count, rest)
                 _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, beta_row, measure)
         depth += 1

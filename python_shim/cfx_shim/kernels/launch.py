@@ -283,7 +283,7 @@ def state_steps(states, order, tokens, channels, dtype):
     """(whether states are in 8 bits, elements of one from block to block, bytes to the trend beside a native base)."""
     if not states:
         return False, 0, 0
-    eight_bit = states[0].dtype in (torch.int8, torch.int16)
+    eight_bit = state.in_eight_bits(states)
     beside = order == 2 and not eight_bit
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
