@@ -176,7 +176,7 @@ def kernel_kind(section):
     if codec is None or blocks.stride(2) != 1:
         return None
     in_eight_bits = section.order > 0 and not section.layout.in_place
-    if _compiled_take(section, in_eight_bits):
+    if _compiled_take(section):
         path = COMPILED
     elif kernels.available(blocks.device) and _triton_takes(section, in_eight_bits):
         path = TRITON
@@ -189,10 +189,10 @@ def kernel_kind(section):
     return path, codec, section.order, *how, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
 
 
-def _compiled_take(section, in_eight_bits):
+def _compiled_take(section):
     # they take statistics of all tokens, and keep none
     exact = section.keyframe or section.treatment.statistics == statistics.EXACT
-    return exact and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe, in_eight_bits)
+    return exact and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
 
 
 def _triton_takes(section, in_eight_bits):

@@ -49,12 +49,11 @@ def _steps(shape):
 
 def _treatments(x):
     for codec, base_dtype in itertools.product(CODECS, (NATIVE, INT8)):
-        eight_bit = base_dtype == INT8
-        if launch.takes(codec, 0, x, keyframe=True, eight_bit=eight_bit):
+        if launch.takes(codec, 0, x, keyframe=True):
             yield Treatment(*_STARTED, True, codec, base_dtype)
         # without a state there is none in 8 bits
-        for order in range(int(eight_bit), 3):
-            if launch.takes(codec, order, x, eight_bit=eight_bit):
+        for order in range(int(base_dtype == INT8), 3):
+            if launch.takes(codec, order, x):
                 yield Treatment(codec, order, True, base_dtype=base_dtype)
 
 

@@ -85,7 +85,7 @@ def _decode_block(common, section, block, first, last, scratch):
         whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS),
     )  # fmt: skip
     centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
-    staged, eight_bit = is_staged(common) or starts > 0, whole_at(common + shared.EIGHT_BIT)
+    staged = is_staged(common) or starts > 0
     rank = block + (block >= whole_at(common + shared.OWN))
     base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
@@ -125,8 +125,9 @@ def _decode_block(common, section, block, first, last, scratch):
                 move_by_path(common, path_row, signs, end_first, width, v, first_u, second_u, order, held, trend, beta)
             else:
                 _decode_token(common, planes, start + row, own_planes, end_first, width, v, us + 4 * parts * row, order, held, trend, beta)
-            if eight_bit:
-                write_parts(held, used_at(section, block, start + row, common), True, common, rest)
+            used = used_at(section, block, start + row, common)
+            if used > 0:
+                write_parts(held, used, True, common, rest)
             if starts > 0:
                 start_token(common, held, width, base, start + row, trend, rest)
             elif staged and order > 0:

@@ -40,14 +40,13 @@ def read_span(held, trend, state, token, start, count, common, rest):
 
 
 @inlined
-def write_whole(held, trend, state, token, common, rest):
-    """The other way, of all channels; zeros are behind the last ones of rows, up to whole vectors."""
-    codes, scales = _span_at(state, token, 0, common)
-    channels = whole_at(common + shared.CHANNELS)
+def write_span(held, trend, state, token, start, count, common, rest):
+    """The other way; zeros are behind the last channels of rows, up to whole vectors."""
+    codes, scales = _span_at(state, token, start, common)
     if whole_at(common + shared.EIGHT_BIT) == 1:
-        write_groups(held, codes, scales, channels, rest)
+        write_groups(held, codes, scales, count, rest)
     else:
-        _write_words(held, trend, codes, scales, channels, rest)
+        _write_words(held, trend, codes, scales, count, rest)
 
 
 @inlined

@@ -141,8 +141,9 @@ def int4_decode_kernel(common, sections, first, last, scratch):
         _decode(levels, row, means, units, middle, channels, common, rest)
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
         if starts > 0:
-            if whole_at(common + shared.EIGHT_BIT):
-                write_parts(row, used_at(section, block, token, common), True, common, rest)
+            used = used_at(section, block, token, common)
+            if used > 0:
+                write_parts(row, used, True, common, rest)
             start_token(common, row, width, base, token, change, rest)
         else:
             write_parts(row, base + token * channels * item, False, common, rest)

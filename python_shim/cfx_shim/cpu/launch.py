@@ -16,7 +16,7 @@ import torch
 from .. import codecs
 from .._contract import SECTION_ALIGN
 from ..kernels import formats
-from ..state import in_eight_bits
+from ..state import INT8, NATIVE, in_eight_bits, layout
 from . import arguments, library, shared
 
 # elements from which another thread pays
@@ -30,18 +30,13 @@ _pools = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def takes(codec, order, blocks, keyframe=False, eight_bit=False):
-    """Whether the kernels are there and can code ``blocks`` [P, N, C], or send them as a ``keyframe``, whose state is native or
-    in ``eight_bit``.
-    """
+def takes(codec, order, blocks, keyframe=False):
+    """Whether the kernels are there and can code ``blocks`` [P, N, C], or send them as a ``keyframe``, with any state."""
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in arguments.KINDS or not blocks.numel():
         return False
     if arguments.factor_bits(codec):
-        # what is searched for is taken from a base in the tensor's type
-        return order < 2 and not keyframe and not (eight_bit and arguments.factor_bits(codec) > 2)
+        return order < 2 and not keyframe
     form = formats.of(codec)
-    if eight_bit and isinstance(form, formats.Largest):
-        return False
     return form is not None and form.codes(order, True, keyframe)
 
 
@@ -115,6 +110,8 @@ class _Search:
         size = self._codec.payload_bytes(tokens, channels, x.element_size())
         self._ranks = [rank for rank in range(peers) if rank != own]
         self._rooms = [[message[rank, None, offset : offset + size] for rank in self._ranks] for offset in offsets]
+        base_dtype = INT8 if in_eight_bits(states) else NATIVE
+        self._layout = layout(base_dtype, order, tokens, channels, x.dtype)
         self._states, self._follows = states, feedback
         self._move = Decoding(states, message, offsets, own, codec, order, tokens, channels, x.dtype)
 
@@ -125,13 +122,13 @@ class _Search:
             for block, (rank, room) in enumerate(zip(self._ranks, rooms)):
                 residual = x[rank, None].float()
                 if self._states:
-                    residual = residual - self._states[index][block, None]
+                    residual = residual - self._layout.read(self._states[index][block, None])[0]
                 seen |= bool(self._codec.encode(residual, room))
         if self._states and self._follows:
             self._move([])
         elif self._states:
             for state, x in zip(self._states, xs):
-                state.copy_(x[self._ranks])
+                self._layout.start(state, x[self._ranks], None)
         return seen
 
 

@@ -47,8 +47,7 @@ def low_rank_decode_kernel(common, sections, first, last, scratch):
         rank = block + (block >= whole_at(common + shared.OWN))
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-        used = used_at(section, block, 0, common) if whole_at(common + shared.EIGHT_BIT) else 0
-        decode_tokens(common, payload, base, used, begin, end, scratch)
+        decode_tokens(common, payload, base, used_at(section, block, 0, common), begin, end, scratch)
         first += end - begin
     return 0
 

@@ -136,8 +136,8 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
     middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width, moves = rounded_up(middle) + rounded_up(channels - middle), order > 0 and whole_at(common + shared.FEEDBACK) != 0
     most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
-    eight_bit = whole_at(common + shared.EIGHT_BIT)
-    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels or eight_bit > 0
+    as_they_lie = kind == FLOAT32 and channels % LANES == 0 and middle == channels
+    staged = not as_they_lie or whole_at(common + shared.EIGHT_BIT) > 0
     rest, row, decoded = scratch, scratch + 64, scratch + 64 + 4 * width
     # of what starts a state nothing is held
     held_row, trend, beta = decoded + 4 * width, decoded + 8 * width, decoded + 12 * width
@@ -218,8 +218,8 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
     kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
     middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width = rounded_up(middle) + rounded_up(channels - middle)
-    eight_bit = whole_at(common + shared.EIGHT_BIT)
-    staged = kind != FLOAT32 or channels % LANES > 0 or middle < channels or eight_bit > 0
+    as_they_lie = kind == FLOAT32 and channels % LANES == 0 and middle == channels
+    staged = not as_they_lie or whole_at(common + shared.EIGHT_BIT) > 0
     largest = float_at(common + shared.LARGEST_SCALE)
     rest, decoded, held_row = scratch, scratch + 64, scratch + 64 + 4 * width
     trend, beta = held_row + 4 * width, held_row + 8 * width
@@ -235,11 +235,9 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
         else:
             _decode_whole(source, decoded, middle, channels, scale, rest)
         base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-        place, used = base + token * channels * item, 0
-        if eight_bit:
-            used = used_at(section, block, token, common)
+        place, used = base + token * channels * item, used_at(section, block, token, common)
         if starts > 0:
-            if eight_bit:
+            if used > 0:
                 write_parts(decoded, used, True, common, rest)
             start_token(common, decoded, width, base, token, held_row, rest)
         elif order == 0:

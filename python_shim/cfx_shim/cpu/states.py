@@ -2,7 +2,7 @@
 
 from . import shared
 from .arithmetic import FLOAT16, called, clear, inlined, read_row, rounded_up, write_row
-from .eight_bit import join_row, part_row, read_span, write_whole
+from .eight_bit import join_row, part_row, read_span, write_span
 from .parts import read_parts, write_parts
 from .trend import read_trend, write_trend
 from .vectors import LANES, above, all_floats, below, clear_bytes, copy_bytes, either, floats_at, put_floats, whole_at
@@ -38,7 +38,8 @@ def write_state(held, trend, state, token, order, common, rest):
     Rows of a state in 8 bits do not stay what they are.
     """
     if whole_at(common + shared.EIGHT_BIT):
-        _saturate(held, common)
+        channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
+        saturate(held, rounded_up(middle) + channels - middle, common)
         _write_eight_bit(held, trend, state, token, order, common, rest)
     else:
         write_parts(held, place_of(state, token, common), True, common, rest)
@@ -76,18 +77,20 @@ def write_whole_base(row, state, token, common, rest):
     """The other way, of a state without a trend."""
     channels = whole_at(common + shared.CHANNELS)
     if whole_at(common + shared.EIGHT_BIT):
-        _saturate(row, common)
-        clear_bytes(row + 4 * channels, 4 * (rounded_up(channels) - channels))
-        write_whole(row, 0, state, token, common, rest)
+        saturate(row, channels, common)
+        clear_behind(row, channels)
+        write_span(row, 0, state, token, 0, channels, common, rest)
     else:
         write_row(row, place_of(state, token, common), whole_at(common + shared.KIND), True, channels, rest)
 
 
 @inlined
 def used_at(section, block, token, common):
-    """Where a receiver puts what it uses now, which a base in 8 bits does not hold."""
-    blocks_before = block * whole_at(common + shared.TOKENS)
-    return place_of(whole_at(section + shared.X), blocks_before + token, common)
+    """Where a receiver puts what it uses now, which a base in 8 bits does not hold; 0 of a native one, and where none is told."""
+    values = whole_at(section + shared.X)
+    if whole_at(common + shared.EIGHT_BIT) == 0 or values == 0:
+        return 0
+    return place_of(values, block * whole_at(common + shared.TOKENS) + token, common)
 
 
 @inlined
@@ -95,15 +98,20 @@ def _write_eight_bit(held, trend, state, token, order, common, rest):
     join_row(held, common)
     if order == 2:
         join_row(trend, common)
-    write_whole(held, trend, state, token, common, rest)
+    write_span(held, trend, state, token, 0, whole_at(common + shared.CHANNELS), common, rest)
 
 
 @inlined
-def _saturate(row, common):
+def clear_behind(row, count):
+    """Zeros behind ``count`` numbers, up to whole vectors."""
+    clear_bytes(row + 4 * count, 4 * (rounded_up(count) - count))
+
+
+@inlined
+def saturate(row, count, common):
     """Within float16's range, where that is the tensor's type."""
     if whole_at(common + shared.KIND) == FLOAT16:
-        channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
-        for at in range(row, row + 4 * (rounded_up(middle) + rounded_up(channels - middle)), 4 * LANES):
+        for at in range(row, row + 4 * count, 4 * LANES):
             values = floats_at(at)
             values = either(above(values, all_floats(_HALF_MAX)), all_floats(_HALF_MAX), values)
             put_floats(at, either(below(values, all_floats(-_HALF_MAX)), all_floats(-_HALF_MAX), values))

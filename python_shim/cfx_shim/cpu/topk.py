@@ -8,6 +8,8 @@ import numpy as np
 from . import shared
 from .arithmetic import BETA, FLOAT32, clear, half_bits, half_value, inlined, magnitude, read_row, rounded_up, write_row
 from .parts import betas_of, move
+from .eight_bit import read_span, write_span
+from .states import clear_behind, saturate, used_at
 from .trend import read_whole_trend, write_whole_trend
 from .vectors import (
     LANES,
@@ -49,7 +51,8 @@ def topk_encode_kernel(common, sections, first, last, scratch):
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     moves = order > 0 and whole_at(common + shared.FEEDBACK) != 0
-    staged = kind != FLOAT32 or channels % LANES > 0
+    eight_bit = whole_at(common + shared.EIGHT_BIT)
+    staged = kind != FLOAT32 or channels % LANES > 0 or eight_bit > 0
     rest, values, positions = scratch, scratch + 64, scratch + 128
     x_row, held_row, beta = scratch + 192, scratch + 192 + 4 * _STRIP, scratch + 192 + 8 * _STRIP
     trend = beta + 4 * rounded_up(channels)
@@ -69,7 +72,8 @@ def topk_encode_kernel(common, sections, first, last, scratch):
         if order == 2:
             if token == 0 or index == first:
                 read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
-            read_whole_trend(trend, block_trend, token, common, rest)
+            if not eight_bit:
+                read_whole_trend(trend, block_trend, token, common, rest)
         for begin in range(0, channels, _STRIP):
             count = min(_STRIP, channels - begin)
             here = (count + LANES - 1) // LANES
@@ -79,7 +83,7 @@ def topk_encode_kernel(common, sections, first, last, scratch):
                 read_row(x_row, x_now, kind, 0, count, rest)
                 x_now = x_row
                 if order > 0:
-                    read_row(held_row, held, kind, 0, count, rest)
+                    _read_base(held_row, trend_now, held, state, token, begin, count, order, common, rest)
                     held = held_row
             largest = _find(x_now, held, trend_now, beta_now, order, here, values, positions, rest)
             if largest >= _INFINITY:
@@ -92,12 +96,18 @@ def topk_encode_kernel(common, sections, first, last, scratch):
             if moves:
                 _spread(held, trend_now, beta_now, order, here, values, positions)
                 if staged:
-                    write_row(held, base + item * begin, kind, True, count, rest)
+                    _write_base(held, trend_now, base + item * begin, state, token, begin, count, order, 0, common, rest)
         if order > 0 and not moves:
-            copy_bytes(x, base, channels * item)
             # the trend of a base that is set is unknown
             clear(trend, rounded_up(channels))
-        if order == 2:
+            if not eight_bit:
+                copy_bytes(x, base, channels * item)
+        if eight_bit and not moves:
+            for begin in range(0, channels, _STRIP):
+                count = min(_STRIP, channels - begin)
+                read_row(held_row, x + item * begin, kind, 0, count, rest)
+                write_span(held_row, trend + 4 * begin, state, token, begin, count, common, rest)
+        if order == 2 and not eight_bit:
             write_whole_trend(trend, block_trend, token, common, rest)
     return seen
 
@@ -106,7 +116,8 @@ def topk_decode_kernel(common, sections, first, last, scratch):
     """As ``decode_kernel``."""
     blocks, tokens, channels = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    staged = kind != FLOAT32 or channels % LANES > 0
+    eight_bit = whole_at(common + shared.EIGHT_BIT)
+    staged = kind != FLOAT32 or channels % LANES > 0 or eight_bit > 0
     rest, values, positions, held_row = scratch, scratch + 64, scratch + 128, scratch + 192
     beta = held_row + 4 * _STRIP
     trend = beta + 4 * rounded_up(channels)
@@ -120,10 +131,12 @@ def topk_decode_kernel(common, sections, first, last, scratch):
         payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
         stored = payload + 2 * token * groups
         places = payload + 2 * tokens * groups + token * ((groups + 1) // 2)
+        used = used_at(section, block, token, common)
         if order == 2:
             if token == 0 or index == first:
                 read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
-            read_whole_trend(trend, block_trend, token, common, rest)
+            if not eight_bit:
+                read_whole_trend(trend, block_trend, token, common, rest)
         for begin in range(0, channels, _STRIP):
             count = min(_STRIP, channels - begin)
             here = (count + LANES - 1) // LANES
@@ -135,16 +148,45 @@ def topk_decode_kernel(common, sections, first, last, scratch):
                 both = byte_at(places + (begin // LANES + group) // 2)
                 put_int(positions + 4 * group, both >> 4 if group & 1 else both & 15)
             held = base + item * begin
+            trend_now = trend + 4 * begin
             if staged:
                 if order > 0:
-                    read_row(held_row, held, kind, 0, count, rest)
+                    _read_base(held_row, trend_now, held, state, token, begin, count, order, common, rest)
                 held = held_row
-            _spread(held, trend + 4 * begin, beta + 4 * begin, order, here, values, positions)
-            if staged:
-                write_row(held, base + item * begin, kind, order > 0, count, rest)
-        if order == 2:
+            _spread(held, trend_now, beta + 4 * begin, order, here, values, positions)
+            if staged and order > 0:
+                used_now = used + item * begin if used > 0 else 0
+                _write_base(held, trend_now, base + item * begin, state, token, begin, count, order, used_now, common, rest)
+            elif staged:
+                write_row(held, base + item * begin, kind, False, count, rest)
+        if order == 2 and not eight_bit:
             write_whole_trend(trend, block_trend, token, common, rest)
     return 0
+
+
+@inlined
+def _read_base(row, trend, place, state, token, begin, count, order, common, rest):
+    """A strip of a token's base, which natively is at ``place``; of a state in 8 bits its trend's, too."""
+    if whole_at(common + shared.EIGHT_BIT):
+        read_span(row, trend if order == 2 else 0, state, token, begin, count, common, rest)
+    else:
+        read_row(row, place, whole_at(common + shared.KIND), 0, count, rest)
+
+
+@inlined
+def _write_base(row, trend, place, state, token, begin, count, order, used, common, rest):
+    """The other way. ``used``: where what a receiver uses goes, or 0."""
+    kind = whole_at(common + shared.KIND)
+    if used > 0:
+        write_row(row, used, kind, True, count, rest)
+    if whole_at(common + shared.EIGHT_BIT):
+        saturate(row, count, common)
+        clear_behind(row, count)
+        if order == 2:
+            clear_behind(trend, count)
+        write_span(row, trend, state, token, begin, count, common, rest)
+    else:
+        write_row(row, place, kind, True, count, rest)
 
 
 @inlined
