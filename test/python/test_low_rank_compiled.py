@@ -9,6 +9,7 @@ triton = pytest.importorskip("triton", reason="kernels need Triton, which this t
 
 from artefacts import TARGETS, contractions, resources, widths  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from cfx_shim.kernels import formats, launch, low_rank, low_rank_decode, low_rank_launch, traffic  # noqa: E402
@@ -32,12 +33,16 @@ RAGGED = ("own", "peers", "first", "rank", "length", "blocks")
 
 def compiled(kernel, known, target):
     known = dict(known)
+    if "DTYPE" in known:
+        known["DTYPE"] = tl.bfloat16
     types, attributes, options = {}, {}, {"num_warps": known.pop("num_warps", 4), **launch.OPTIONS}
     for index, name in enumerate(kernel.arg_names):
         if name in known:
             types[name] = "constexpr"
             continue
         types[name] = TYPES.get(re.sub(r"\d$", "", name), "i32")
+        if name.startswith("state") and types[name] != "i32" and known.get("EIGHT_BIT"):
+            types[name] = "*i8"
         if name not in RAGGED and types[name] != "fp32":
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
@@ -114,6 +119,30 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
                 moved = traffic.bytes_an_element(name, 1, item_bytes=2)
                 assert loaded + stored == moved == {"decode": 2 + 2, "residual": 2 + 2 + 4}[name]
     assert found["nearer"][1]["K"] == RANKS[rank]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_beside_bases_in_8_bits_they_move_what_is_said_too(target, monkeypatch, tmp_path):
+    found, _ = launches_of(62, monkeypatch)
+    monkeypatch.undo()
+    for name, used in (("residual", False), ("decode", False), ("decode", True)):
+        kernel, known = found[name]
+        known = known | {"SOFT": False, "EIGHT_BIT": True} | ({"USED": used} if name == "decode" else {})
+        built = compiled(kernel, known, target)
+        registers, spilled = resources(built, tmp_path)
+        assert spilled == 0 and registers <= 256, (name, registers, spilled)
+        assert contractions(built, tmp_path) == 0, name
+        # what is narrower is a payload's, or scales, 1/32 of the state
+        ends = [[width for width in widths(built, *end) if width >= 4] for end in (("load", "ld"), ("store", "st"))]
+        if target == "gfx942":
+            # as products lie in its registers: 4 numbers side by side
+            assert min(min(end) for end in ends) == (4 if name == "decode" else 8), (name, ends)
+        else:
+            assert min(min(end) for end in ends) == (16 if name == "decode" else 8), (name, ends)
+            threads = known["num_warps"] * built.metadata.warp_size
+            moved = sum(map(sum, ends)) * threads / (known["ROWS"] * known.get("COLUMNS", known.get("WIDTH")))
+            received = 2 if name == "decode" and not used else 0
+            assert moved == traffic.bytes_an_element(name, 1, item_bytes=2, eight_bit=True) - received, (name, ends)
 
 
 def test_a_call_is_as_many_launches_as_are_said(monkeypatch):

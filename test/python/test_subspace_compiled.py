@@ -10,17 +10,20 @@ triton = pytest.importorskip("triton", reason="kernels need Triton, which this t
 
 from artefacts import TARGETS, assert_lean, contractions, resources, wide  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from cfx_shim.kernels import formats, launch, low_rank, low_rank_product, subspace, subspace_launch, traffic  # noqa: E402
 
 CHANNELS, TOKENS = 3072, 48
 # what a kernel's arguments point to
-TYPES = {**dict.fromkeys(("u", "v", "root", "factor"), "*fp32"), "gram": "*fp64", "message": "*u8", "out": "*bf16"}
+TYPES = {**dict.fromkeys(("u", "v", "root", "factor"), "*fp32"), "gram": "*fp64", "message": "*u8", "out": "*bf16", "state": "*bf16"}
 
 
 def compiled(kernel, known, target):
     known = dict(known)
+    if "DTYPE" in known:
+        known["DTYPE"] = tl.bfloat16
     options = {"num_warps": known.pop("num_warps", 4), **launch.OPTIONS}
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
@@ -102,7 +105,7 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
 
 
 def test_a_contraction_of_the_product_would_be_seen(monkeypatch, tmp_path):
-    known = {"ROWS": 64, "COLUMNS": 64, "FOUR_BITS": False, "ORDER": 1, "SOFT": False, "num_warps": 8}
+    known = {"ROWS": 64, "COLUMNS": 64, "FOUR_BITS": False, "DTYPE": None, "ORDER": 1, "EIGHT_BIT": False, "USED": False, "SOFT": False, "num_warps": 8}
     monkeypatch.setitem(launch.OPTIONS, "enable_fp_fusion", True)
     assert contractions(compiled(low_rank_product.decode_kernel, known, "sm_90"), tmp_path) > 0
 

@@ -140,8 +140,8 @@ class LowRank(_Kind):
         return self.codec.rank(tokens, channels)
 
     def in_whole_groups(self, channels, size):
-        """As a Format's: a tile that is decoded is no whole row."""
-        return False
+        """As a Format's: tiles are of 64 channels, or of whole rows."""
+        return 64 % size == 0
 
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: against a base that moves by what was decoded, or without one."""

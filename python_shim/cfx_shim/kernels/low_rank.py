@@ -14,6 +14,7 @@ import triton.language as tl
 
 from .arithmetic import widened
 from .placement import chosen, flag, rank_of, tile_of
+from .states import read_state
 
 UNIT = 64.0
 _UNIT = tl.constexpr(UNIT)
@@ -42,6 +43,7 @@ def residual_kernel(
     message_stride,
     x_block,
     x_token,
+    state_block,
     flags,
     tokens,
     own,
@@ -50,6 +52,7 @@ def residual_kernel(
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
     ORDER: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """``residual`` [B, N, C] float32: x less the base, 0 for NaN and Inf; ``largest`` [B]: the bits of its magnitudes' maximum.
@@ -63,7 +66,11 @@ def residual_kernel(
     value = widened(tl.load(x, mask=inside, other=0.0), SOFT)
     size = tl.cast(tokens, tl.int64) * CHANNELS
     if ORDER == 1:
-        value = value - widened(tl.load(state + block * size + place, mask=inside, other=0.0), SOFT)
+        _, _, _, _, held, _ = read_state(
+            state, block, state_block, 0, tile, tokens, place, inside, x.dtype.element_ty,
+            CHANNELS, ROWS, WIDTH, CHANNELS, 1, ORDER, EIGHT_BIT, SOFT,
+        )  # fmt: skip
+        value = value - held
     finite = tl.abs(value) < float("inf")
     value = tl.where(finite, value, 0.0)
     which = section * tl.num_programs(1) + block

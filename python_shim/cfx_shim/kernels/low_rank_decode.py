@@ -7,9 +7,8 @@ has at most 24, so tensor cores multiply them as float16 and add them in float32
 import triton
 import triton.language as tl
 
-from .arithmetic import narrowed, widened
+from .low_rank_store import put
 from .placement import chosen, rank_of
-from .reconstruct import moved, store
 
 
 @triton.jit
@@ -37,11 +36,15 @@ def decode_kernel(
     out0,
     out1,
     out2,
+    state0,
+    state1,
+    state2,
     message,
     offset0,
     offset1,
     offset2,
     message_stride,
+    state_block,
     tokens,
     own,
     CHANNELS: tl.constexpr,
@@ -52,15 +55,18 @@ def decode_kernel(
     SIZES: tl.constexpr,
     MOST_WEIGHT: tl.constexpr,
     MOST_UNIT: tl.constexpr,
+    DTYPE: tl.constexpr,
     ORDER: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
+    USED: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """``out`` [B, N, C]: with order 0 what is received goes there, with order 1 it is the base, which moves.
+    """As ``low_rank_store.put`` has it.
 
     Grid: tiles of [ROWS, COLUMNS], blocks, sections.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    out, _, offset = chosen(section, out0, out1, out2, out0, out1, out2, offset0, offset1, offset2)
+    out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
     across: tl.constexpr = (CHANNELS + COLUMNS - 1) // COLUMNS
     first_row, first_column = tile // across * ROWS, tile % across * COLUMNS
@@ -78,12 +84,7 @@ def decode_kernel(
     u = _factor(classes_u, levels_u, first_row // 4, width_u, component, RANK, ROWS // 4, SIZES)
     v = _factor(classes_v, levels_v, first_column // 4, width_v, component, RANK, COLUMNS // 4, SIZES) * weight[:, None]
     decoded = tl.dot(tl.trans(u.to(tl.float16)), v.to(tl.float16)) * unit
-    inside = (token < tokens)[:, None] & (channel < CHANNELS)[None, :]
-    out += (block.to(tl.int64) * tokens + token[:, None]) * CHANNELS + channel[None, :]
-    dtype: tl.constexpr = out.dtype.element_ty
-    if ORDER == 0:
-        tl.store(out, narrowed(decoded, dtype, SOFT), mask=inside)
-    else:
-        held = widened(tl.load(out, mask=inside, other=0.0), SOFT)
-        new, _ = moved(held, held, decoded, dtype, ORDER, 1.0)
-        store(out, new, inside, SOFT)
+    put(
+        out, state, block, state_block, first_column, token, channel, tokens, CHANNELS, decoded,
+        DTYPE, ROWS, COLUMNS, ORDER, EIGHT_BIT, USED, SOFT,
+    )  # fmt: skip

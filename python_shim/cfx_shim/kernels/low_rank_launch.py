@@ -13,7 +13,7 @@ import triton
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE, ROUNDS
 from . import low_rank, low_rank_residual, tiles
-from .launch import OPTIONS, interpreted, three
+from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .low_rank_decode import decode_kernel
 
 # rows of a tile of factors, turns of conjugate gradients; rows and columns of a decoded tile
@@ -23,7 +23,7 @@ _PACKED_BYTES = 256
 
 
 def encode(form, xs, states, message, offsets, own, order, first):
-    """See ``launch.encode``: with order 1 ``states`` are native, and moved."""
+    """See ``launch.encode``: with order 1 ``states`` are moved."""
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     flags = message.shape[1] - 16
@@ -58,22 +58,25 @@ def encode(form, xs, states, message, offsets, own, order, first):
         **OPTIONS,
     )
     if order == 1:
-        decode(form, states, message, offsets, own, order, tokens, channels)
+        decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
 
 
-def decode(form, outs, message, offsets, own, order, tokens, channels):
-    """See ``launch.decode``: ``outs`` [B, N, C] take what was received with order 0, and are native states with order 1."""
+def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
+    """See ``launch.decode``, of order 0 or 1. Beside states in 8 bits a sender has no ``outs``."""
+    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
     rank, (rows, columns) = form.rank(tokens, channels), _DECODED
     grid = (
         triton.cdiv(tokens, rows) * triton.cdiv(channels, columns),
         message.shape[0] - (own < message.shape[0]),
-        len(outs),
+        len(states or outs),
     )
     decode_kernel[grid](
-        *three(outs),
+        *three(outs or states),
+        *three(states or outs),
         message,
         *three(offsets),
         message.stride(0),
+        state_block,
         tokens,
         own,
         CHANNELS=channels,
@@ -84,7 +87,10 @@ def decode(form, outs, message, offsets, own, order, tokens, channels):
         SIZES=tuple(int(size) for size in CLASSES),
         MOST_WEIGHT=int(form.most_weight),
         MOST_UNIT=form.most_unit,
+        DTYPE=TYPES[dtype],
         ORDER=order,
+        EIGHT_BIT=eight_bit,
+        USED=bool(outs),
         SOFT=interpreted(),
         num_warps=8,
         **OPTIONS,

@@ -7,9 +7,8 @@ The sender moves its base by the same launch, on its own messages.
 import triton
 import triton.language as tl
 
-from .arithmetic import narrowed, widened
+from .low_rank_store import put
 from .placement import chosen, rank_of
-from .reconstruct import moved, store
 
 
 @triton.jit
@@ -37,11 +36,15 @@ def decode_kernel(
     out0,
     out1,
     out2,
+    state0,
+    state1,
+    state2,
     message,
     offset0,
     offset1,
     offset2,
     message_stride,
+    state_block,
     tokens,
     channels,
     rank,
@@ -49,18 +52,22 @@ def decode_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     FOUR_BITS: tl.constexpr,
+    DTYPE: tl.constexpr,
     ORDER: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
+    USED: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """``out`` [B, N, C]: with order 0 what is received goes there, with order 1 it is the base, which moves.
+    """As ``low_rank_store.put`` has it.
 
     Grid: tiles of [ROWS, COLUMNS], blocks, sections.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    out, _, offset = chosen(section, out0, out1, out2, out0, out1, out2, offset0, offset1, offset2)
+    out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
     across = (channels + COLUMNS - 1) // COLUMNS
-    token, channel = tile // across * ROWS + tl.arange(0, ROWS), tile % across * COLUMNS + tl.arange(0, COLUMNS)
+    first_column = tile % across * COLUMNS
+    token, channel = tile // across * ROWS + tl.arange(0, ROWS), first_column + tl.arange(0, COLUMNS)
     bounds = payload.to(tl.pointer_type(tl.float16))
     if FOUR_BITS:
         u, u_step, u_component = payload + 8 * rank, 0, (tl.cast(tokens, tl.int64) + 1) // 2
@@ -75,12 +82,7 @@ def decode_kernel(
         of_u = _entries(u, bounds, component, token, tokens, u_step, u_component, FOUR_BITS)
         of_v = _entries(v, bounds + 2 * rank, component, channel, channels, 1, v_component, FOUR_BITS)
         decoded = decoded + of_u[:, None] * of_v[None, :]
-    inside = (token < tokens)[:, None] & (channel < channels)[None, :]
-    out += (block.to(tl.int64) * tokens + token[:, None]) * channels + channel[None, :]
-    dtype: tl.constexpr = out.dtype.element_ty
-    if ORDER == 0:
-        tl.store(out, narrowed(decoded, dtype, SOFT), mask=inside)
-    else:
-        held = widened(tl.load(out, mask=inside, other=0.0), SOFT)
-        new, _ = moved(held, held, decoded, dtype, ORDER, 1.0)
-        store(out, new, inside, SOFT)
+    put(
+        out, state, block, state_block, first_column, token, channel, tokens, channels, decoded,
+        DTYPE, ROWS, COLUMNS, ORDER, EIGHT_BIT, USED, SOFT,
+    )  # fmt: skip

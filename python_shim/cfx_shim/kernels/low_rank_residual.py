@@ -3,7 +3,7 @@
 import triton
 
 from . import low_rank, tiles
-from .launch import OPTIONS, interpreted, three
+from .launch import OPTIONS, interpreted, state_steps, three
 
 
 def take(residual, largest, xs, states, message, own, order, first):
@@ -23,6 +23,7 @@ def take(residual, largest, xs, states, message, own, order, first):
         BLOCKS=tiles.power_of_two(len(largest)),
         **OPTIONS,
     )
+    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, xs[0].dtype)
     rows, width = tiles.rows_and_width(channels, 1)
     low_rank.residual_kernel[(triton.cdiv(tokens, rows), blocks, len(xs))](
         *three(xs),
@@ -33,6 +34,7 @@ def take(residual, largest, xs, states, message, own, order, first):
         message.stride(0),
         xs[0].stride(0),
         xs[0].stride(1),
+        state_block,
         flags,
         tokens,
         own,
@@ -41,6 +43,7 @@ def take(residual, largest, xs, states, message, own, order, first):
         ROWS=rows,
         WIDTH=width,
         ORDER=order,
+        EIGHT_BIT=eight_bit,
         SOFT=interpreted(),
         num_warps=tiles.row_warps(rows, width),
         **OPTIONS,

@@ -44,9 +44,9 @@ def _decode(
         kind = order, tokens, channels, dtype, keyframe, continues
         return per_token_launch.decode(form, outs, states, message, offsets, own, *kind)
     if isinstance(form, formats.Subspace):
-        return subspace_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
+        return subspace_launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
     if isinstance(form, formats.Fitted):
-        return low_rank_launch.decode(form, outs or states, message, offsets, own, order, tokens, channels)
+        return low_rank_launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype)
     if isinstance(form, formats.Largest):
         return topk_launch.decode(outs, states, message, offsets, own, order, tokens, channels, dtype)
     if isinstance(form, formats.GroupScales):

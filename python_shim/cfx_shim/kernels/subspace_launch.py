@@ -11,7 +11,7 @@ import triton
 
 from ..codecs import _low_rank
 from . import low_rank_residual, subspace, tiles
-from .launch import OPTIONS, interpreted, three
+from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .low_rank_product import decode_kernel
 
 # added to squares of lengths of 1: what orthonormal columns of one pass are off by, and so those of two are not
@@ -23,7 +23,7 @@ _DECODED = (64, 64)
 
 
 def encode(form, xs, states, message, offsets, own, order, first):
-    """See ``launch.encode``: with order 1 ``states`` are native, and moved."""
+    """See ``launch.encode``: with order 1 ``states`` are moved."""
     peers, tokens, channels = xs[0].shape
     blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
@@ -39,22 +39,25 @@ def encode(form, xs, states, message, offsets, own, order, first):
         grid = (triton.cdiv(tokens, _ROWS) + triton.cdiv(channels, _ROWS), blocks, len(xs))
         subspace.pack_kernel[grid](*packed, ROWS=_ROWS, K=kept.columns, **OPTIONS)
     if order == 1:
-        decode(form, states, message, offsets, own, order, tokens, channels)
+        decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
 
 
-def decode(form, outs, message, offsets, own, order, tokens, channels):
-    """See ``launch.decode``: ``outs`` [B, N, C] take what was received with order 0, and are native states with order 1."""
+def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
+    """See ``launch.decode``, of order 0 or 1. Beside states in 8 bits a sender has no ``outs``."""
+    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
     rows, columns = _DECODED
     grid = (
         triton.cdiv(tokens, rows) * triton.cdiv(channels, columns),
         message.shape[0] - (own < message.shape[0]),
-        len(outs),
+        len(states or outs),
     )
     decode_kernel[grid](
-        *three(outs),
+        *three(outs or states),
+        *three(states or outs),
         message,
         *three(offsets),
         message.stride(0),
+        state_block,
         tokens,
         channels,
         form.rank(tokens, channels),
@@ -62,7 +65,10 @@ def decode(form, outs, message, offsets, own, order, tokens, channels):
         ROWS=rows,
         COLUMNS=columns,
         FOUR_BITS=form.four_bits,
+        DTYPE=TYPES[dtype],
         ORDER=order,
+        EIGHT_BIT=eight_bit,
+        USED=bool(outs),
         SOFT=interpreted(),
         num_warps=8,
         **OPTIONS,

@@ -36,21 +36,24 @@ class LowRank(Case):
 
     def decoded_alike(self, name, message):
         tokens, channels = self.xs[0].shape[1:]
-        outs = [state.clone() for state in self.states]
-        outs = outs or [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-        self.launch.decode(self.codec, outs, message, self.offsets, self.own, self.order, tokens, channels)
+        states = [state.clone() for state in self.states]
+        outs = [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
+        how = message, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype
+        self.launch.decode(self.codec, [] if self.in_place else outs, states, *how)
         wrong = []
-        for section, offset, out, *state in zip(self.sections, self.offsets, outs, *([self.states] if self.order else [])):
-            state = state[0].clone() if state else None
-            wrong += same(name, coding.decode(section, message[self.peers, offset : offset + section.bytes], state), out)
-        return outs, wrong
+        for index, (section, offset) in enumerate(zip(self.sections, self.offsets)):
+            state = self.states[index].clone() if self.order else None
+            values = coding.decode(section, message[self.peers, offset : offset + section.bytes], state)
+            wrong += same(name, values, states[index] if self.in_place else outs[index])
+            wrong += same(f"state of {name}", state, states[index]) if self.order else []
+        return states, wrong
 
     def fits_alike(self, *messages):
         wrong = []
         for index, (section, offset) in enumerate(zip(self.sections, self.offsets)):
             x = self.xs[index][self.peers].double()
             if self.order:
-                x -= self.states[index].double()
+                x -= section.layout.read(self.states[index])[0].double()
             x, missed = x.nan_to_num(0.0, 0.0, 0.0), []
             for message in messages:
                 payload = message[self.peers, offset : offset + section.bytes]
@@ -88,6 +91,14 @@ def cases():
             yield f"lowrank_fit_b31, order {order}, {dtype}", LowRank("lowrank_fit_b31", order, dtype, tokens=70, channels=96)
     for channels in (1, 7, 130, 768):
         yield f"lowrank_fit_r8, {channels} channels", LowRank("lowrank_fit_r8", 1, "bfloat16", 1, None, tokens=37, channels=channels)
+        yield (
+            f"lowrank_fit_r8, {channels} channels, bases in 8 bits",
+            LowRank("lowrank_fit_r8", 1, "float16", 3, 1, tokens=37, channels=channels, sections=2, base_dtype="int8"),
+        )
+    yield (
+        "lowrank_fit_b31, messages, bases in 8 bits",
+        Messages("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=40, channels=100, sections=2, base_dtype="int8"),
+    )
     yield "lowrank_fit_b31, all rounds", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=70, channels=96, rounds=9)
     yield "lowrank_fit_b15, order 1", LowRank("lowrank_fit_b15", 1, "bfloat16", tokens=70, channels=96)
     yield "lowrank_fit_b31, rank 20", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=290, channels=260)

@@ -27,6 +27,10 @@ def cases():
         for order, dtype in zip((0, 1, 1), DTYPES):
             yield f"{codec}_r8, order {order}, {dtype}", Subspace(f"{codec}_r8", order, dtype, tokens=70, channels=97)
         yield f"{codec}_r32, 1 channel", Subspace(f"{codec}_r32", 1, "bfloat16", tokens=37, channels=1, own=None)
+        yield (
+            f"{codec}_r8, bases in 8 bits",
+            Subspace(f"{codec}_r8", 1, "float16", 3, 1, tokens=70, channels=97, sections=2, base_dtype="int8"),
+        )
         for what, change in (("few independent rows", depends), ("sizes of 8 orders", falls)):
             yield f"{codec}_r8, {what}", Subspace(f"{codec}_r8", 0, tokens=20, channels=50, change=change)
     for what, change in VALUES.items():
