@@ -16,7 +16,6 @@ sys.path[:0] = [path for path in (SHIM, HERE) if path not in sys.path]
 
 def _poisoned(allocate):
     def call(*args, **kwargs):
-        import torch
 
         tensor = allocate(*args, **kwargs)
         if sys._getframe(1).f_globals.get("__name__", "").startswith("cfx_shim") and tensor.numel():

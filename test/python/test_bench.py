@@ -9,7 +9,7 @@ import torch
 from cfx_bench import codecs_main, gate, loop, timing, work
 from cfx_bench.call import Call
 from cfx_bench.signals import MadeUp, Walk
-from cfx_shim import codecs, messages
+from cfx_shim import codecs
 from cfx_shim._contract import CODECS
 from cfx_shim.codecs import _low_rank
 from cfx_shim.plan import Plan, Treatment

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from cfx_shim import coding, messages
+from cfx_shim import messages
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library

@@ -12,7 +12,6 @@ from artefacts import (  # noqa: E402
     contractions,
     kept_in_bytes,
     resources,
-    warps,
     wide,
 )
 

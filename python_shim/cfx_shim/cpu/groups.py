@@ -10,7 +10,6 @@ from .vectors import (
     LANES,
     above,
     all_floats,
-    all_ints,
     as_floats,
     below,
     bits_of,

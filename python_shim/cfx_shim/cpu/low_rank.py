@@ -98,7 +98,7 @@ def _read_block(common, panels, x, base, rest):
     """
     tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
     order, step = whole_at(common + shared.ORDER), whole_at(common + shared.X_TOKEN_STEP)
-    kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+    kind = whole_at(common + shared.KIND)
     of_v, panel_bytes = panels_of(channels), panels_of(tokens) * LANES * _VECTOR
     row, held = rest + 64, rest + 64 + of_v * _VECTOR
     top, top_finite = all_ints(0), all_ints(0)

@@ -11,7 +11,7 @@ import torch
 import triton
 
 from ..codecs import _factor_fit, _low_rank
-from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE, ROUNDS
+from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
 from . import low_rank, low_rank_residual, tiles
 from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .low_rank_decode import decode_kernel
