@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Context, logTo } from './context.js';
 import { CfxError } from './errors.js';
+import { ensureKernels, kernelsFolder } from './kernels.js';
 import { PACKAGE_ROOT } from './package.js';
 import type { Plan } from './plan.js';
 import { replayTrace } from './replay.js';
@@ -24,9 +25,8 @@ export async function evaluateTrace(
   if (!existsSync(trace))
     throw new CfxError('CFX_USAGE', `--trace: ${trace} does not exist`, { fix: 'Name a folder that "cfx record" wrote.' });
   const log = logTo(context);
-  const { python } = await ensureEnvironment({
-    ...{ root: PACKAGE_ROOT, env: context.env, signal },
-    log: (line) => log(`setup: ${line}`),
-  });
-  return replayTrace({ trace, plans, python, env: context.env, signal });
+  const setup = { root: PACKAGE_ROOT, env: context.env, log: (line: string) => log(`setup: ${line}`), signal };
+  const { python } = await ensureEnvironment(setup);
+  await ensureKernels(python, setup);
+  return replayTrace({ trace, plans, python, kernels: kernelsFolder(context.env), env: context.env, signal });
 }

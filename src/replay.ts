@@ -18,6 +18,8 @@ export interface ReplayOptions {
   plans: { policy: string; plan: Plan }[];
   /** An interpreter with torch and safetensors. */
   python: string;
+  /** The folder of compiled CPU kernels; without them plain torch does the same, slower. */
+  kernels?: string;
   env: { [name: string]: string | undefined };
   signal?: AbortSignal;
 }
@@ -25,12 +27,12 @@ export interface ReplayOptions {
 type Line = { signal: SignalSite[] } | { policy: string; sites: ReplayedSite[] };
 
 /** One line of standard output for the signal, then one for each plan. */
-export async function replayTrace({ trace, plans, python, env, signal }: ReplayOptions): Promise<TraceEvaluation> {
+export async function replayTrace({ trace, plans, python, kernels, env, signal }: ReplayOptions): Promise<TraceEvaluation> {
   const folder = mkdtempSync(join(tmpdir(), 'cfx-replay-'));
   try {
     const file = join(folder, 'plans.json');
     writeFileSync(file, JSON.stringify(plans));
-    const command = [python, '-m', 'cfx_eval.replay_main', trace, file];
+    const command = [python, '-m', 'cfx_eval.replay_main', trace, file, ...(kernels === undefined ? [] : [kernels])];
     const outcome = await runProgram(command, { env, signal }, { env: { PYTHONPATH: SHIM_PATH } });
     if (outcome.code === BAD_TRACE) {
       throw new CfxError('CFX_USAGE', outcome.tail.join('\n'), {

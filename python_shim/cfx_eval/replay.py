@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 import torch
 
-from cfx_shim import coding, statistics
+from cfx_shim import messages, statistics
+from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.base_store import BaseKey, BaseStore
 from cfx_shim.coding import Section
 from cfx_shim.plan import Plan
@@ -83,14 +84,14 @@ def _replay(trace, plan, site):
 
 
 def _exchange(section, x, states, history, seconds):
-    room = torch.zeros((len(x), section.bytes), dtype=torch.uint8)
+    message = torch.zeros((len(x), aligned(section.bytes) + SECTION_ALIGN), dtype=torch.uint8)
     began = time.perf_counter()
-    coding.encode(section, x, room, states[0], history)
+    messages.write([section], [states[0]], message, None, [history])
     coded = time.perf_counter()
-    received = coding.decode(section, room, states[1])
+    received = messages.read([section], [states[1]], message, None)[0]
     seconds[0] += coded - began
     seconds[1] += time.perf_counter() - coded
-    return received
+    return torch.stack(received)
 
 
 def _squared(x):

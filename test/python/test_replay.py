@@ -10,6 +10,7 @@ from cfx_eval.replay import replay
 from cfx_eval.signal import signal
 from cfx_eval.trace import Trace
 from cfx_shim import codecs
+from cfx_shim.cpu import launch, library
 from cfx_shim.plan import Plan
 from farming import cell, plan
 
@@ -51,6 +52,28 @@ def test_a_replay_is_the_codecs_own_loop(tmp_path):
     assert row["codec"] == ["identity"] + ["binary"] * 5
     assert row["error"] == pytest.approx(_one_bit_loop(values), rel=1e-6)
     assert row["energy"] == pytest.approx([float(x.square().sum()) for x in values])
+
+
+@pytest.mark.parametrize("base_dtype", ["native", "int8"])
+def test_compiled_kernels_code_where_they_are_there_and_change_nothing(tmp_path, kernels, monkeypatch, base_dtype):
+    trace = Trace(_write(tmp_path, _walk(shape=(2, 24, 16))))
+    plans = Plan(plan(cell("tcq2", residualOrder=2, keyframeCodec="int8", baseDtype=base_dtype)))
+    calls = []
+    for kept in (launch.Encoding, launch.Decoding):
+
+        def counted(*given, kept=kept, **named):
+            calls.append(kept.__name__)
+            return kept(*given, **named)
+
+        monkeypatch.setattr(launch, kept.__name__, counted)
+    (row,) = replay(trace, plans)
+    assert calls == ["Encoding", "Decoding"] * 6
+    with library.set_aside():
+        (plain,) = replay(trace, plans)
+    assert len(calls) == 2 * 6
+    assert {key: each for key, each in row.items() if "Seconds" not in key} == {
+        key: each for key, each in plain.items() if "Seconds" not in key
+    }
 
 
 def test_bytes_are_the_sections_with_their_padding(tmp_path):
