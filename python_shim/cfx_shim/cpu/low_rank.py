@@ -9,7 +9,7 @@ from . import shared
 from .arithmetic import called, called_with, inlined, magnitude, read_row, rounded_up, whole_bits
 from .factor_fit import classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
 from .low_rank_decode import decode_tokens, row_bytes
-from .states import read_whole_base, set_state
+from .states import read_strip, set_state
 from .vectors import (
     LANES,
     above,
@@ -105,7 +105,7 @@ def _read_block(common, panels, x, base, rest):
     for token in range(tokens):
         read_row(row, x + token * step, kind, 0, channels, rest)
         if order > 0:
-            read_whole_base(held, base, token, common, rest)
+            read_strip(held, 0, base, token, 0, channels, order, common, rest)
         for panel in range(of_v):
             value = floats_at(row + panel * _VECTOR)
             if order > 0:

@@ -10,7 +10,7 @@ from . import shared
 from .arithmetic import FLOAT16, FLOAT32, called_with, half_value, inlined, magnitude, read_row, write_row
 from .factor_fit import class_factor, padded, panels_of
 from .matrices import multiply, multiply_rounded
-from .states import read_whole_base, used_at, write_whole_base
+from .states import read_strip, used_at, write_strip
 from .vectors import (
     LANES,
     above,
@@ -91,13 +91,13 @@ def _decode_tokens(common, payload, base, used, first, last, scratch):
             held = place
             if staged:
                 held = held_row
-                read_whole_base(held, base, token, common, rest)
+                read_strip(held, 0, base, token, 0, channels, order, common, rest)
             for at in range(0, row_step, _VECTOR):
                 put_floats(held + at, floats_at(held + at) + floats_at(row + at) * unit)
             if used > 0:
                 write_row(held, used + token * channels * item, kind, True, channels, rest)
             if staged:
-                write_whole_base(held, base, token, common, rest)
+                write_strip(held, 0, base, token, 0, channels, order, common, rest)
 
 
 @inlined

@@ -38,8 +38,8 @@ def parts_of(common):
 @inlined
 def is_staged(common):
     """Whether tokens go through scratch because they, or their state, are not whole vectors of float32 as they lie."""
-    as_they_lie = whole_at(common + shared.RAGGED) == 0 and whole_at(common + shared.EIGHT_BIT) == 0
-    return not as_they_lie or whole_at(common + shared.KIND) != FLOAT32
+    whole = whole_at(common + shared.RAGGED) == 0 and whole_at(common + shared.KIND) == FLOAT32
+    return not whole or whole_at(common + shared.EIGHT_BIT) != 0
 
 
 @inlined

@@ -39,7 +39,7 @@ def write_state(held, trend, state, token, order, common, rest):
     """
     if whole_at(common + shared.EIGHT_BIT):
         channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
-        saturate(held, rounded_up(middle) + channels - middle, common)
+        _saturate(held, rounded_up(middle) + channels - middle, common)
         _write_eight_bit(held, trend, state, token, order, common, rest)
     else:
         write_parts(held, place_of(state, token, common), True, common, rest)
@@ -63,25 +63,29 @@ def set_state(held, trend, width, x, state, token, order, common, rest):
 
 
 @inlined
-def read_whole_base(row, state, token, common, rest):
-    """A token's base, its channels side by side."""
-    channels = whole_at(common + shared.CHANNELS)
+def read_strip(held, trend, state, token, start, count, order, common, rest):
+    """Channels ``start``, a multiple of 32, to ``start + count`` of a token's base, side by side; with ``order`` 2 those of a trend
+    that shares words with it, too. A trend beside a native base is apart.
+    """
     if whole_at(common + shared.EIGHT_BIT):
-        read_span(row, 0, state, token, 0, channels, common, rest)
+        read_span(held, trend if order == 2 else 0, state, token, start, count, common, rest)
     else:
-        read_row(row, place_of(state, token, common), whole_at(common + shared.KIND), 0, channels, rest)
+        kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+        read_row(held, place_of(state, token, common) + start * item, kind, 0, count, rest)
 
 
 @inlined
-def write_whole_base(row, state, token, common, rest):
-    """The other way, of a state without a trend."""
-    channels = whole_at(common + shared.CHANNELS)
+def write_strip(held, trend, state, token, start, count, order, common, rest):
+    """The other way, as ``write_state``."""
     if whole_at(common + shared.EIGHT_BIT):
-        saturate(row, channels, common)
-        clear_behind(row, channels)
-        write_span(row, 0, state, token, 0, channels, common, rest)
+        _saturate(held, count, common)
+        _clear_behind(held, count)
+        if order == 2:
+            _clear_behind(trend, count)
+        write_span(held, trend, state, token, start, count, common, rest)
     else:
-        write_row(row, place_of(state, token, common), whole_at(common + shared.KIND), True, channels, rest)
+        kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
+        write_row(held, place_of(state, token, common) + start * item, kind, True, count, rest)
 
 
 @inlined
@@ -102,13 +106,13 @@ def _write_eight_bit(held, trend, state, token, order, common, rest):
 
 
 @inlined
-def clear_behind(row, count):
+def _clear_behind(row, count):
     """Zeros behind ``count`` numbers, up to whole vectors."""
     clear_bytes(row + 4 * count, 4 * (rounded_up(count) - count))
 
 
 @inlined
-def saturate(row, count, common):
+def _saturate(row, count, common):
     """Within float16's range, where that is the tensor's type."""
     if whole_at(common + shared.KIND) == FLOAT16:
         for at in range(row, row + 4 * count, 4 * LANES):

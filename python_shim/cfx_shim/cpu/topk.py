@@ -8,8 +8,8 @@ import numpy as np
 from . import shared
 from .arithmetic import BETA, FLOAT32, clear, half_bits, half_value, inlined, magnitude, read_row, rounded_up, write_row
 from .parts import betas_of, move
-from .eight_bit import read_span, write_span
-from .states import clear_behind, saturate, used_at
+from .eight_bit import write_span
+from .states import read_strip, used_at, write_strip
 from .trend import read_whole_trend, write_whole_trend
 from .vectors import (
     LANES,
@@ -83,7 +83,7 @@ def topk_encode_kernel(common, sections, first, last, scratch):
                 read_row(x_row, x_now, kind, 0, count, rest)
                 x_now = x_row
                 if order > 0:
-                    _read_base(held_row, trend_now, held, state, token, begin, count, order, common, rest)
+                    read_strip(held_row, trend_now, state, token, begin, count, order, common, rest)
                     held = held_row
             largest = _find(x_now, held, trend_now, beta_now, order, here, values, positions, rest)
             if largest >= _INFINITY:
@@ -96,7 +96,7 @@ def topk_encode_kernel(common, sections, first, last, scratch):
             if moves:
                 _spread(held, trend_now, beta_now, order, here, values, positions)
                 if staged:
-                    _write_base(held, trend_now, base + item * begin, state, token, begin, count, order, 0, common, rest)
+                    write_strip(held, trend_now, state, token, begin, count, order, common, rest)
         if order > 0 and not moves:
             # the trend of a base that is set is unknown
             clear(trend, rounded_up(channels))
@@ -151,42 +151,18 @@ def topk_decode_kernel(common, sections, first, last, scratch):
             trend_now = trend + 4 * begin
             if staged:
                 if order > 0:
-                    _read_base(held_row, trend_now, held, state, token, begin, count, order, common, rest)
+                    read_strip(held_row, trend_now, state, token, begin, count, order, common, rest)
                 held = held_row
             _spread(held, trend_now, beta + 4 * begin, order, here, values, positions)
             if staged and order > 0:
-                used_now = used + item * begin if used > 0 else 0
-                _write_base(held, trend_now, base + item * begin, state, token, begin, count, order, used_now, common, rest)
+                if used > 0:
+                    write_row(held, used + item * begin, kind, True, count, rest)
+                write_strip(held, trend_now, state, token, begin, count, order, common, rest)
             elif staged:
                 write_row(held, base + item * begin, kind, False, count, rest)
         if order == 2 and not eight_bit:
             write_whole_trend(trend, block_trend, token, common, rest)
     return 0
-
-
-@inlined
-def _read_base(row, trend, place, state, token, begin, count, order, common, rest):
-    """A strip of a token's base, which natively is at ``place``; of a state in 8 bits its trend's, too."""
-    if whole_at(common + shared.EIGHT_BIT):
-        read_span(row, trend if order == 2 else 0, state, token, begin, count, common, rest)
-    else:
-        read_row(row, place, whole_at(common + shared.KIND), 0, count, rest)
-
-
-@inlined
-def _write_base(row, trend, place, state, token, begin, count, order, used, common, rest):
-    """The other way. ``used``: where what a receiver uses goes, or 0."""
-    kind = whole_at(common + shared.KIND)
-    if used > 0:
-        write_row(row, used, kind, True, count, rest)
-    if whole_at(common + shared.EIGHT_BIT):
-        saturate(row, count, common)
-        clear_behind(row, count)
-        if order == 2:
-            clear_behind(trend, count)
-        write_span(row, trend, state, token, begin, count, common, rest)
-    else:
-        write_row(row, place, kind, True, count, rest)
 
 
 @inlined
