@@ -160,7 +160,7 @@ def _traffic(codec, order, item_bytes):
     return {
         end: {
             "bytesAnElement": sum(
-                traffic.bytes_an_element(launch, order, item_bytes, passes=form.passes(order)) for launch in launches
+                traffic.bytes_an_element(launch, order, item_bytes, passes=form.passes(launch, order)) for launch in launches
             ),
             "launches": len(launches),
         }

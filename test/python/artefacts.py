@@ -21,7 +21,7 @@ from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles
 from cfx_shim.kernels.decode import decode_kernel
 from cfx_shim.kernels.encode import encode_kernel
 from cfx_shim.kernels.statistics import statistics_kernel
-from cfx_shim.kernels.trellis import path_kernel
+from cfx_shim.kernels.trellis_encode import trellis_kernel
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -47,8 +47,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
             return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
         return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
     start = launch.start_constants(form, 16, channels, starts, continues)
-    if kind == "paths":
-        return path_kernel, launch.path_constants(form, channels)
+    if kind in ("paths", "paths of given scales"):
+        return trellis_kernel, launch.trellis_constants(form, channels, order, eight_bit, False, kind == "paths")
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
@@ -58,8 +58,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
 
 
 def warps(kind, known, target="sm_90"):
-    if kind == "paths":
-        return known["LANES"] // 32
+    if kind.startswith("paths"):
+        return launch.trellis_options(known, TARGETS[target].warp_size)["num_warps"]
     if kind == "statistics":
         return 4
     if "FLOATS" in known:
@@ -79,9 +79,9 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), s
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter|residual|decided)\d?", name)
+        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter|words)\d?", name)
         of = {
-            "message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "residual": "*fp32", "decided": "*i16",
+            "message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "words": "*i32",
             "state": state, "x": "*bf16", "out": "*bf16",
         }  # fmt: skip
         types[name] = of[tensor[1]] if tensor else "i32"
@@ -89,6 +89,8 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), s
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
     options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
+    if kind.startswith("paths"):
+        options |= launch.trellis_options(known, TARGETS[target].warp_size)
     return triton.compile(source, target=TARGETS[target], options=options), known
 
 
@@ -100,11 +102,11 @@ def nvidia_tool(name, *arguments):
 
 
 def resources(kernel, tmp_path):
-    """Registers a thread and bytes of spills."""
+    """Registers a thread and bytes of spills to memory; AMD's scalar registers may be spilled to lanes of a vector register."""
     if "amdgcn" in kernel.asm:
-        text = kernel.asm["amdgcn"]
-        spills = sum(int(count) for count in re.findall(r"\.[sv]gpr_spill_count:\s*(\d+)", text))
-        return int(re.search(r"\.vgpr_count:\s*(\d+)", text)[1]), spills
+        names = ("vgpr_count", "vgpr_spill_count", "private_segment_fixed_size")
+        registers, *spills = (int(re.search(rf"\.{name}:\s*(\d+)", kernel.asm["amdgcn"])[1]) for name in names)
+        return registers, sum(spills)
     path = tmp_path / "kernel.cubin"
     path.write_bytes(kernel.asm["cubin"])
     used = nvidia_tool("cuobjdump", "-res-usage", str(path))

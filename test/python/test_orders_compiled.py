@@ -48,8 +48,8 @@ def test_scales_of_what_a_prediction_leaves_take_a_second_pass(target, tmp_path)
     registers, spilled = resources(kernel, tmp_path)
     assert spilled == 0 and registers <= (256 if target.startswith("gfx") else 128)
     assert kernel.metadata.shared <= 16384 and contractions(kernel, tmp_path) == 0
-    passes = formats.of("int2").passes(2)
-    assert passes == 2 and formats.of("int2").passes(1) == formats.of("lm2").passes(2) == 1
+    passes = formats.of("int2").passes("statistics", 2)
+    assert passes == 2 and formats.of("int2").passes("statistics", 1) == formats.of("lm2").passes("statistics", 2) == 1
     # beside them every thread reads back the betas of its channels
     expected = traffic.bytes_an_element("statistics", 2, item_bytes=2, passes=passes) + 1
     assert moved("statistics", kernel, known, target) == expected
@@ -83,7 +83,7 @@ def test_what_has_no_channel_scales_predicts_without_spills(target, codec, tmp_p
 def test_a_prediction_alone_is_fitted_in_one_pass(target, tmp_path):
     kernel, known = compiled("statistics", "fp8", 4096, 2, target)
     assert_lean(kernel, tmp_path)
-    assert formats.of("fp8").passes(2) == formats.of("topk").passes(2) == 1
+    assert formats.of("fp8").passes("statistics", 2) == formats.of("topk").passes("statistics", 2) == 1
     assert moved("statistics", kernel, known, target) == traffic.bytes_an_element("statistics", 2, item_bytes=2)
 
 

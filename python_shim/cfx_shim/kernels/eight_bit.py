@@ -16,8 +16,10 @@ _ROUNDER = tl.constexpr(12582912.0)
 
 @triton.jit
 def per_element(scales, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """``scales`` [ROWS, WIDTH // 32] for each element of a tile [ROWS, WIDTH]."""
-    return tl.reshape(tl.broadcast_to(scales[:, :, None], [ROWS, WIDTH // _GROUP, _GROUP]), [ROWS, WIDTH])
+    """``scales`` [ROWS, G] for each element of a tile [ROWS, WIDTH], each for as many side by side."""
+    groups: tl.constexpr = scales.shape[1]
+    each: tl.constexpr = WIDTH // groups
+    return tl.reshape(tl.broadcast_to(scales[:, :, None], [ROWS, groups, each]), [ROWS, WIDTH])
 
 
 @triton.jit
@@ -28,7 +30,8 @@ def scale_value(code):
 
 @triton.jit
 def read(codes, scales, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and scales [ROWS, WIDTH // 32]."""
+    """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and to scales, of whole groups [ROWS, WIDTH // 32] or
+    of a part of one [ROWS, 1]."""
     code = tl.load(codes, mask=inside, other=0).to(tl.int32)
     scale = tl.load(scales, mask=kept, other=0).to(tl.int32)
     base_scale = per_element(scale_value(scale & 0xFF), ROWS, WIDTH)

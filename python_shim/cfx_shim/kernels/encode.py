@@ -40,7 +40,6 @@ def encode_kernel(
     history1,
     history2,
     workspace,
-    residual,
     x_block,
     x_token,
     message_stride,
@@ -93,7 +92,7 @@ def encode_kernel(
     ``PREVIOUS``: this launch is the first and the only one, channel scales and beta are the history's. ``KEEPS``: a tile is
     one token, and the sample's make the next history. ``MEANS``: see ``means``. ``STARTS``: of what residual order the state
     is that what is coded starts, or 0; with it ``ORDER`` is 0 and ``CONTINUES`` as in ``starts``. ``TRELLIS``: this launch writes
-    the scales and leaves what they are for in ``residual``, [B, N, C] float32 of all sections.
+    the scales, and the one after it codes.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
@@ -172,10 +171,7 @@ def encode_kernel(
         stored = small_float(u, U_BIAS)
         tl.store(payload + row, stored.to(tl.uint8), mask=known)
         u = small_float_value(stored, U_BIAS)
-    if TRELLIS:
-        # the launch after this one codes it
-        tl.store(residual + (section * tl.num_programs(1) + block).to(tl.int64) * tokens * CHANNELS + place, delta, mask=inside)
-    else:
+    if not TRELLIS:
         scale = u[:, None] * v
         code = tl.zeros([ROWS, WIDTH], tl.int32)
         for index in tl.static_range(len(THRESHOLDS)):

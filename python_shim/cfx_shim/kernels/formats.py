@@ -32,8 +32,8 @@ class _Kind:
         in 8 bits."""
         return channels if eight_bit else min(channels, _log_scales.group_channels(channels))
 
-    def passes(self, order):
-        """Over its inputs, of the statistics launch."""
+    def passes(self, launch, order):
+        """Over its tensor, of a launch as in ``traffic``."""
         return 1
 
 
@@ -96,8 +96,11 @@ class Format(_Kind):
     def part_channels(self, channels, eight_bit):
         return self.group_channels(channels)
 
-    def passes(self, order):
-        return 2 if self.centred or (self.half_scales and order == 2) else 1
+    def passes(self, launch, order):
+        if launch == "paths":
+            # scales, paths and, where a path leaves more than one level to an element, levels
+            return 3 if self.bits > 1 else 2
+        return 2 if launch == "statistics" and (self.centred or (self.half_scales and order == 2)) else 1
 
     def codes(self, order, feedback, keyframe=False):
         """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""

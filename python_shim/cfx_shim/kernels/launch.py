@@ -1,7 +1,7 @@
 """Launches: sections of one shape, dtype and codec together, at most three.
 
 All arguments come from shapes and the plan and nothing is read from a device: a launch can be captured into a graph. What is
-allocated, 6 bytes an element of a call for paths of a trellis, is torch's allocator's to keep.
+allocated, a byte an element of a call for paths of a trellis, is torch's allocator's to keep.
 """
 
 import functools
@@ -17,10 +17,8 @@ from .decode import decode_kernel
 from .encode import encode_kernel
 from .formats import MOST_SECTIONS
 from .statistics import statistics_kernel
-from .trellis import path_kernel
+from .trellis_encode import trellis_kernel
 
-# paths of a trellis that a program finds, one a thread
-_PATHS = 128
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
@@ -136,7 +134,7 @@ def encode(
     that no launch before this one has coded into these messages, and sets it to 0 before.
 
     ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: with "previous" there is one launch,
-    else two. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
+    else two; on a trellis one more with histories. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
@@ -150,11 +148,10 @@ def encode(
     if not previous:
         sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
         take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
+    if form.trellis and not keeps:
+        return _encode_on_trellis(form, xs, states, message, offsets, own, order)
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
-    residual = message
-    if form.trellis:
-        residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     taken, stride = _sample.of_tokens(tokens)
     encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
         *three(xs),
@@ -163,7 +160,6 @@ def encode(
         *three(offsets),
         *three(histories or [message]),
         workspace,
-        residual,
         xs[0].stride(0),
         xs[0].stride(1),
         message.stride(0),
@@ -181,10 +177,7 @@ def encode(
         **OPTIONS,
     )
     if form.trellis:
-        find_paths(form, residual, len(xs), message, offsets, own)
-        if order > 0:
-            outs = [] if not eight_bit else [torch.empty_like(xs[0][:blocks]) for _ in xs]
-            decode(form, outs, states, message, offsets, own, order, tokens, channels, xs[0].dtype)
+        _encode_on_trellis(form, xs, states, message, offsets, own, order, scales=False)
 
 
 def take_statistics(form, xs, states, message, offsets, own, order, first=False, sample=None, means=0):
@@ -219,36 +212,70 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
     )
 
 
-def find_paths(form, residual, sections, message, offsets, own):
-    """Of codecs on a trellis: the bit planes of ``residual`` [B, N, C] float32, of all sections, beside the scales in ``message``."""
-    count, tokens, channels = residual.shape
-    longest = min(_trellis.PATH, -(-channels // 8) * 8)
-    tiles_of_paths = triton.cdiv(tokens * triton.cdiv(channels, _trellis.PATH), _PATHS)
-    decided = torch.empty(count * longest * tiles_of_paths * _PATHS, dtype=torch.int16, device=message.device)
-    path_kernel[(tiles_of_paths, count // sections, sections)](
-        residual,
-        decided,
+def _encode_on_trellis(form, xs, states, message, offsets, own, order, scales=True):
+    """The launch that follows the statistics; or, without ``scales`` to be found, one that has written all of them."""
+    peers, tokens, channels = xs[0].shape
+    blocks = peers - (own < peers)
+    eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
+    constants = trellis_constants(form, channels, order, eight_bit, interpreted(), scales)
+    programs = triton.cdiv(tokens * form.groups, constants["ROWS"] * constants["TILES"])
+    words = 8 * constants["BLOCKS"] * constants["LANES"]
+    trellis_kernel[(programs, blocks, len(xs))](
+        *three(xs),
+        *three(states or xs),
         message,
         *three(offsets),
+        torch.empty(len(xs) * blocks * programs * words, dtype=torch.int32, device=message.device),
+        xs[0].stride(0),
+        xs[0].stride(1),
         message.stride(0),
+        *steps,
+        message.shape[1] - 16,
         tokens,
         own,
-        **path_constants(form, channels),
-        num_warps=_PATHS // 32,
-        **OPTIONS,
+        peers,
+        **constants,
+        **trellis_options(constants),
     )
 
 
-def path_constants(form, channels):
+def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
+    group = form.group_channels(channels)
+    rows, width = tiles.rows_and_width(group, form.groups)
+    shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
+    stretch, stretches = tiles.stretches(group)
+    paths, blocks = triton.cdiv(channels, _trellis.PATH), triton.cdiv(min(_trellis.PATH, channels), 32)
     return {
         "CHANNELS": channels,
-        "GROUP": form.group_channels(channels),
-        "LANES": _PATHS,
+        "ROWS": rows,
+        "WIDTH": width,
+        "GROUP": group,
+        "TILES": tiles.of_paths(rows // form.groups, paths),
+        "STRETCH": stretch,
+        "STRETCHES": stretches,
+        "PATHS": paths,
+        "BLOCKS": blocks,
+        "RAGGED": channels % min(_trellis.PATH, 32 * blocks) != 0,
+        "LANES": tiles.PATHS,
+        "SCALES": scales,
+        "SHIFT_FIRST": shifts[0],
+        "SHIFT_LAST": shifts[-1],
+        "ORDER": order,
         "BITS": form.bits,
         "LEVELS": _trellis.levels(form.bits),
+        "UPPER": form.levels,
+        "GAIN": form.gain,
+        "EIGHT_BIT": eight_bit,
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
+        "SOFT": soft,
     }
+
+
+def trellis_options(constants, lanes=64 if torch.version.hip else 32):
+    """A path a thread, on a GPU whose warps have so many; registers beyond which compilers would rather spill."""
+    options = OPTIONS | {"num_warps": tiles.PATHS // lanes}
+    return options if lanes == 64 else options | {"maxnreg": 128 if constants["BITS"] < 3 else 168}
 
 
 def decode(

@@ -96,6 +96,49 @@ def units_of(
 
 
 @triton.jit
+def scale_of(token, channel, tokens, CHANNELS: tl.constexpr, GROUP: tl.constexpr):
+    """The place behind [N, C] codes of the scale of a token's ``channel``; parts of ``GROUP`` channels as in ``units_of``."""
+    of_part: tl.constexpr = (GROUP + 31) // 32
+    of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
+    column = tl.where(channel < GROUP, channel // 32, of_part + (channel - GROUP) // 32)
+    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64) * of_token + column
+
+
+@triton.jit
+def stretches_of(
+    row,
+    first,
+    limit,
+    CHANNELS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    STRETCHES: tl.constexpr,
+):
+    """A tile whose rows, numbered by ``row`` [R] from the token ``first`` on and up to the token ``limit``, are stretches of ``WIDTH``
+    channels, whole 32, ``STRETCHES`` to each of a token's two parts.
+
+    Returns for rows their token, whether there is such a token, and their part; the rest as ``tile_of``, and for groups of 32 channels
+    [R, WIDTH // 32] their number in [N, groups of a token], and whether it exists.
+    """
+    token, stretch = first + row // (2 * STRETCHES), row % (2 * STRETCHES)
+    part, begin = stretch // STRETCHES, stretch % STRETCHES * WIDTH
+    known = token < limit
+    within = begin[:, None] + tl.max_contiguous(tl.arange(0, WIDTH), 8)[None, :]
+    channel = (part * GROUP)[:, None] + within
+    inside = known[:, None] & (within < GROUP) & (channel < CHANNELS)
+    place = token.to(tl.int64)[:, None] * CHANNELS + channel
+    byte = begin[:, None] // 8 + tl.arange(0, WIDTH // 8)[None, :]
+    column = (part * (GROUP // 8))[:, None] + byte
+    kept = known[:, None] & (byte * 8 < GROUP) & (column * 8 < CHANNELS)
+    of_part: tl.constexpr = (GROUP + 31) // 32
+    of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
+    unit = begin[:, None] // 32 + tl.arange(0, WIDTH // 32)[None, :]
+    there = known[:, None] & (unit * 32 < GROUP) & ((part * GROUP)[:, None] + unit * 32 < CHANNELS)
+    unit = token.to(tl.int64)[:, None] * of_token + (part * of_part)[:, None] + unit
+    return token, known, part, channel, place, inside, token[:, None] * ((CHANNELS + 7) // 8) + column, kept, unit, there
+
+
+@triton.jit
 def flag(message, message_stride, place, ranks, value: tl.constexpr):
     """Write ``value`` to the flag byte at ``place`` of every rank's message."""
     rank = tl.arange(0, 64)

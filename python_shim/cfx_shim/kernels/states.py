@@ -36,9 +36,30 @@ def read_state(
     Returns pointers to the tile's base, to its trend and to its scales, which scales exist, and in float32 [ROWS, WIDTH]
     the base and the trend (with order 1: the base again; what there is none of points to the base).
     """
-    begin = state + block.to(tl.int64) * state_block
-    if EIGHT_BIT:
+    scale_place, kept = place, inside
+    if EIGHT_BIT or ORDER == 2:
         scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    begin = state + block.to(tl.int64) * state_block
+    return read_at(begin, trend_at, place, inside, scale_place, kept, dtype, ROWS, WIDTH, ORDER, EIGHT_BIT, SOFT)
+
+
+@triton.jit
+def read_at(
+    begin,
+    trend_at,
+    place,
+    inside,
+    scale_place,
+    kept,
+    dtype: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ORDER: tl.constexpr,
+    EIGHT_BIT: tl.constexpr,
+    SOFT: tl.constexpr,
+):
+    """``read_state`` of a block's state at ``begin``, where scales are as ``eight_bit.read`` takes them."""
+    if EIGHT_BIT:
         base, scales = begin + place, begin + scale_place
         trend = base
         held, last = eight_bit.read(base, scales, inside, kept, ORDER, ROWS, WIDTH)
@@ -47,7 +68,6 @@ def read_state(
         held = widened(tl.load(base, mask=inside, other=0.0), SOFT)
         if ORDER == 2:
             codes = (begin + trend_at).to(tl.pointer_type(tl.int8))
-            scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
             trend, scales = codes + place, codes + scale_place
             last, _ = eight_bit.read(trend, scales, inside, kept, 1, ROWS, WIDTH)
         else:

@@ -4,6 +4,9 @@
 # most channels of a stretch, where a tile's rows need not be whole.
 _TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 
+# of a trellis that a program finds side by side, one a thread
+PATHS = 256
+
 
 def power_of_two(count):
     """The least power of two that is not below ``count``."""
@@ -16,11 +19,22 @@ def rows_and_width(group, groups):
     return max(groups, _TILE // width), width
 
 
-def rows_of_stretches(channels):
-    """(rows, columns, stretches of a token) of a tile whose rows are stretches of one token's channels: whole 32, none beyond."""
+def stretches(channels):
+    """(channels of a stretch, how many) of ``channels``: whole 32, none beyond."""
     whole = -(-channels // 32) * 32
     width = min(_STRETCH, whole & -whole)
-    return _TILE // width, width, whole // width
+    return width, whole // width
+
+
+def rows_of_stretches(channels):
+    """(rows, columns, stretches of a token) of a tile whose rows are ``stretches`` of one token's channels."""
+    width, count = stretches(channels)
+    return _TILE // width, width, count
+
+
+def of_paths(tokens, paths):
+    """Tiles of so many ``tokens`` each that a program codes which finds ``paths`` in each token."""
+    return max(1, PATHS // (tokens * paths))
 
 
 def row_warps(rows, width):

@@ -4,7 +4,7 @@ Bytes an element are those of the tensor and of the state, each counted once whe
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
 bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch
-reads, the statistics launch has just read.
+reads, the statistics launch has just read, and what a program of the launch of paths reads again, it has itself.
 """
 
 from ..codecs import _factor_fit
@@ -14,8 +14,8 @@ from .formats import Fitted, Largest, PerToken, Subspace
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 # of those that need no statistics, or only with order 2
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
-# a sender's last one moves its base, with order 1 and 2
-_TRELLIS_LAUNCHES = {"encode": ("statistics", "scales", "paths", "decode"), "decode": ("decode",)}
+# the second one finds the paths too
+_TRELLIS_LAUNCHES = {"encode": ("statistics", "paths"), "decode": ("decode",)}
 _FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
 _LOW_RANK_LAUNCHES = {
     "encode": (
@@ -47,17 +47,15 @@ def launches(form, order=1):
         known = _SUBSPACE_LAUNCHES
     elif isinstance(form, (PerToken, Largest)):
         return LAUNCHES if order == 2 else _LONE_LAUNCHES
-    elif form.trellis:
-        known = _TRELLIS_LAUNCHES
     else:
-        return LAUNCHES
+        return _TRELLIS_LAUNCHES if form.trellis else LAUNCHES
     return known if order > 0 else known | {"encode": known["encode"][:-1]}
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, passes: int = 1) -> int:
     """Of a launch at residual order 0, 1 or 2 with feedback, for tensors of ``item_bytes``.
 
-    ``passes``: of the statistics launch, as of a Format.
+    ``passes``: of the launch over its tensor, as of a Format.
     """
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
@@ -65,12 +63,12 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
         return passes * (item_bytes + state)
     if launch == "encode":
         return item_bytes + 2 * state
-    if launch in ("scales", "residual"):
-        # the residual goes to the next launch in float32
-        return item_bytes + state + 4
     if launch == "paths":
-        # what was decided in 16 bits, written and read
-        return 4 + 2 + 2
+        # the state three times, and moved; the ways to all states, of which the way back reads an eighth, beside the payload
+        return passes * item_bytes + 4 * state + 1
+    if launch == "residual":
+        # which goes to the next launch in float32
+        return item_bytes + state + 4
     if launch != "decode":
         # low rank's residual in float16, of which products are taken, or in float32; factors are small beside it
         return {"scale": 4 + 2, "product": 2, "projection": 4}.get(launch, 0)

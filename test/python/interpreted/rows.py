@@ -4,7 +4,7 @@ import torch
 from case import DTYPES, VALUES, Case, Garbage
 
 from cfx_shim import statistics
-from cfx_shim.kernels import ops
+from cfx_shim.kernels import ops, tiles
 
 FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2), ("ternary", 2)]
 
@@ -27,6 +27,17 @@ class Operators(Case):
     def checked(operator, arguments):
         checks = ("test_schema", "test_faketensor", "test_autograd_registration")
         return torch.library.opcheck(operator, arguments, test_utils=checks, raise_exception=False)
+
+
+class FewThreads(Case):
+    """Of programs that find a few paths of a trellis at once, fewer than they have to."""
+
+    def run(self):
+        before, tiles.PATHS = tiles.PATHS, 8
+        try:
+            return super().run()
+        finally:
+            tiles.PATHS = before
 
 
 def alone():
@@ -80,6 +91,9 @@ def trellis():
         yield f"{codec}, order {order}", Case(codec, order, "bfloat16", tokens=7, channels=42)
     for channels in (1, 8, 520):
         yield f"tcq2, {channels} channels", Case("tcq2", 2, "bfloat16", 1, None, tokens=2, channels=channels)
+    for case, tokens, channels in ((Case, 90, 520), (FewThreads, 9, 300)):
+        name = f"tcq3, several programs, {case.__name__}"
+        yield name, case("tcq3", 2, "bfloat16", 1, None, tokens=tokens, channels=channels)
     for what, change in VALUES.items():
         yield f"tcq2, {what}", Case("tcq2", 2, change=change)
         yield f"tcq3, order 0, {what}", Case("tcq3", 0, change=change)
