@@ -10,7 +10,7 @@ from . import coding, kernels, statistics
 from ._contract import SECTION_ALIGN
 from .cpu import launch as compiled
 from .kernels import formats
-from .state import GROUP as EIGHT_BIT_GROUP, aligned
+from .state import aligned
 
 # what may code a section: Triton's kernels, the CPU's, and else plain torch
 TRITON, COMPILED = "triton", "compiled"
@@ -178,7 +178,7 @@ def kernel_kind(section):
     in_eight_bits = section.order > 0 and not section.layout.in_place
     if _compiled_take(section):
         path = COMPILED
-    elif kernels.available(blocks.device) and _triton_takes(section, in_eight_bits):
+    elif kernels.available(blocks.device) and _triton_takes(section):
         path = TRITON
     else:
         return None
@@ -195,13 +195,9 @@ def _compiled_take(section):
     return exact and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
 
 
-def _triton_takes(section, in_eight_bits):
+def _triton_takes(section):
     form = formats.of(section.codec_name)
-    if form is None or not form.codes(section.order, section.treatment.feedback, section.keyframe):
-        return False
-    if in_eight_bits:
-        return form.in_whole_groups(section.channels, EIGHT_BIT_GROUP)
-    return section.order < 2 or form.in_trend_groups(section.channels, EIGHT_BIT_GROUP)
+    return form is not None and form.codes(section.order, section.treatment.feedback, section.keyframe)
 
 
 def _launches(path):

@@ -17,7 +17,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, topk, topk_launch, traffic
+from cfx_shim.kernels import formats, launch, per_token, per_token_launch, topk, topk_launch, traffic
 from cfx_shim.kernels.decode import decode_kernel
 from cfx_shim.kernels.encode import encode_kernel
 from cfx_shim.kernels.statistics import statistics_kernel
@@ -65,7 +65,7 @@ def warps(kind, known, target="sm_90"):
     if "FLOATS" in known:
         return per_token_launch.warps(known)
     if kind == "decode" or "KEEPS" not in known:
-        return tiles.row_warps(known["ROWS"], known["WIDTH"])
+        return launch.decode_warps(known)
     return launch.encode_warps(known, TARGETS[target].warp_size)
 
 

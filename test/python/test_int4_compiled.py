@@ -78,3 +78,10 @@ def test_a_call_is_as_many_launches_as_are_said(monkeypatch):
     assert len(launched) == len(traffic.launches(formats.of("int4"))["encode"])
     int4_launch.decode(xs, [], message, [0, 1024, 2048], formats.NOBODY, 0, 8, 64, torch.float32)
     assert launched == ["means", "encode", "decode"]
+
+
+@pytest.mark.parametrize("kind", ["encode", "decode"])
+def test_groups_of_a_state_that_are_not_whole_in_a_part_are_gathered_without_spills(kind, tmp_path):
+    for target in TARGETS:
+        kernel, known, _ = compiled(kind, 1168, target, True)
+        assert known["ANEW"] == 0 and resources(kernel, tmp_path)[1] == 0, target

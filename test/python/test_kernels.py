@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # of cases: how many there are at least
-CASES = {"alone": 277, "steps": 28, "keyframes": 217, "low rank": 67}
+CASES = {"alone": 450, "steps": 30, "keyframes": 240, "low rank": 67}
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -118,16 +118,33 @@ def test_calls_are_as_many_launches_as_are_said(codec, monkeypatch):
         assert tuple(launched) == traffic.launches(formats.of(codec), order)["decode"]
 
 
-def test_a_trend_whose_groups_begin_anew_within_a_row_goes_the_plain_way(monkeypatch):
-    """Beside a native base, of codecs whose row is not in two parts: where half of the channels is no multiple of 32."""
+# where half of the channels is no multiple of 32: a trend's groups begin anew in a row, or a group of a state in 8 bits goes
+# on in a row's second part
+NOT_WHOLE = [
+    *((codec, 2, False) for codec in ("binary", "int2", "topk")),
+    *((codec, order, True) for codec in ("lm2", "ternary") for order in (1, 2)),
+]
+
+
+@pytest.mark.parametrize("channels", [288, 1168])
+@pytest.mark.parametrize("codec, order, eight_bit", NOT_WHOLE)
+def test_groups_that_are_not_whole_in_a_row_are_gathered_without_spills_or_contraction(
+    codec, order, eight_bit, channels, tmp_path
+):
+    for target in TARGETS:
+        for kind in ("encode", "decode"):
+            kernel, known = compiled(kind, codec, channels, order, target, eight_bit)
+            assert known["ANEW"] >= 0
+            assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0, (target, kind)
+
+
+def test_kernels_serve_all_orders_and_states_at_any_channels(monkeypatch):
     monkeypatch.setattr(kernels, "available", lambda device: True)
 
     def served(codec, order, channels, base_dtype="native"):
         treatment = Treatment(codec, order, True, base_dtype=base_dtype)
         return messages.kernel_kind(Section("k", torch.zeros(1, 4, channels), treatment)) is not None
 
-    for codec in ("binary", "int2", "topk"):
-        assert all(served(codec, 2, channels) for channels in (1, 8, 64, 192, 1152, 3072))
-        assert not any(served(codec, 2, channels) for channels in (20, 72, 288))
-        assert served(codec, 1, 20) and served(codec, 2, 20, "int8")
-    assert all(served(codec, 2, 20) for codec in ("fp8", "int8", "lm2"))
+    for codec in ("binary", "int2", "topk", "fp8", "int8", "lm2", "ternary", "tcq2"):
+        for channels in (1, 8, 20, 64, 72, 192, 288, 1152, 3072):
+            assert all(served(codec, order, channels, base) for order in (0, 1, 2) for base in ("native", "int8")), codec

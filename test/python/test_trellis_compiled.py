@@ -58,6 +58,14 @@ def test_paths_beside_other_states_do_not_spill(target, order, eight_bit, tmp_pa
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
 
 
+@pytest.mark.parametrize("codec", ["tcq2", "tcq3"])
+@pytest.mark.parametrize("channels", [288, 1168])
+def test_paths_beside_groups_of_a_state_that_are_not_whole_in_a_part_do_not_spill(channels, codec, tmp_path):
+    for target in TARGETS:
+        kernel, known = compiled("paths", codec, channels, 2, target, True)
+        assert known["ANEW"] == 0 and resources(kernel, tmp_path)[1] == 0, target
+
+
 @pytest.mark.parametrize("kind", ["one launch", "first", "paths of given scales"])
 def test_scales_of_the_step_before_are_a_launch_of_their_own_that_does_not_spill(kind, tmp_path):
     kernel, _ = compiled(kind, "tcq2", 3072, 2, "sm_90")

@@ -1,6 +1,7 @@
 """State in 8 bits: the counterpart of ``state.EightBitState``, in registers.
 
-A program's tile holds whole groups of 32 channels, so their scales are maxima over four threads.
+A program's tile holds whole groups of 32 channels, so their scales are maxima over four threads. Where they are not
+whole in a row, each eight channels of a group have its scale for themselves, and largest values are gathered.
 """
 
 import triton
@@ -30,8 +31,8 @@ def scale_value(code):
 
 @triton.jit
 def read(codes, scales, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and to scales, of whole groups [ROWS, WIDTH // 32] or
-    of a part of one [ROWS, 1]."""
+    """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and to scales, of whole groups
+    [ROWS, WIDTH // 32] or of as many parts of some."""
     code = tl.load(codes, mask=inside, other=0).to(tl.int32)
     scale = tl.load(scales, mask=kept, other=0).to(tl.int32)
     base_scale = per_element(scale_value(scale & 0xFF), ROWS, WIDTH)
@@ -43,10 +44,8 @@ def read(codes, scales, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, W
 
 
 @triton.jit
-def quantised(values, most: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """Codes [ROWS, WIDTH] up to ``most`` and scale bytes [ROWS, WIDTH // 32], int32."""
-    magnitude = tl.abs(values).to(tl.int32, bitcast=True)
-    largest = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // _GROUP, _GROUP]), axis=2)
+def quantised(values, largest, most: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """Codes [ROWS, WIDTH] up to ``most`` and scale bytes, int32, which are as many as what is ``largest`` of their channels."""
     bits = (largest.to(tl.float32, bitcast=True) * (1.0 / most)).to(tl.int32, bitcast=True)
     # rounded up, so that no code passes the largest
     scale = tl.minimum(tl.maximum((bits >> 20) + ((bits & 0xFFFFF) != 0).to(tl.int32) - 856, 0), 255)
@@ -56,14 +55,64 @@ def quantised(values, most: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexp
 
 
 @triton.jit
-def write(codes, scales, base, trend, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """The reverse of ``read``."""
+def largest_of(
+    values, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, ANEW: tl.constexpr
+):  # fmt: skip
+    """Bits, int32, of the largest magnitude of a group, for each of them or for each 8 channels; see ``states.read_state``."""
+    magnitude = tl.abs(values).to(tl.int32, bitcast=True)
+    if ANEW < 0:
+        largest = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // _GROUP, _GROUP]), axis=2)
+    else:
+        of_eight = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // 8, 8]), axis=2)
+        largest = _gathered(of_eight, ROWS, WIDTH // 8, GROUP // 8, GROUPS, ANEW // 8)
+    return largest
+
+
+@triton.jit
+def _gathered(
+    of_eight, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, ANEW: tl.constexpr
+):  # fmt: skip
+    """For each of ``of_eight`` [ROWS, WIDTH] the largest of its group; all in eights of channels, four a group."""
+    # a row for each token, of its parts side by side
+    of_eight = tl.reshape(of_eight, [ROWS // GROUPS, GROUPS * WIDTH])
+    place = tl.arange(0, GROUPS * WIDTH)
+    eight = place // WIDTH * GROUP + place % WIDTH
+    begin = tl.where(eight < ANEW, eight // 4 * 4, ANEW + (eight - ANEW) // 4 * 4)
+    last = tl.where(eight < ANEW, tl.minimum(begin + 3, ANEW - 1), begin + 3)
+    largest = of_eight
+    for index in tl.static_range(4):
+        other = tl.minimum(begin + index, last)
+        if GROUPS == 2:
+            other = tl.where(other < GROUP, other, other - GROUP + WIDTH)
+        other = tl.broadcast_to(tl.minimum(other, GROUPS * WIDTH - 1)[None, :], [ROWS // GROUPS, GROUPS * WIDTH])
+        largest = tl.maximum(largest, tl.gather(of_eight, other, axis=1))
+    return tl.reshape(largest, [ROWS, WIDTH])
+
+
+@triton.jit
+def write(
+    codes,
+    scales,
+    base,
+    trend,
+    inside,
+    kept,
+    ORDER: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr = 0,
+    GROUPS: tl.constexpr = 1,
+    ANEW: tl.constexpr = -1,
+):
+    """The reverse of ``read``; see ``states.read_state``."""
+    largest = largest_of(base, ROWS, WIDTH, GROUP, GROUPS, ANEW)
     if ORDER == 2:
-        base_code, base_scale = quantised(base, _PAIR_BASE_CODE, ROWS, WIDTH)
-        trend_code, trend_scale = quantised(trend, _PAIR_TREND_CODE, ROWS, WIDTH)
+        base_code, base_scale = quantised(base, largest, _PAIR_BASE_CODE, ROWS, WIDTH)
+        largest = largest_of(trend, ROWS, WIDTH, GROUP, GROUPS, ANEW)
+        trend_code, trend_scale = quantised(trend, largest, _PAIR_TREND_CODE, ROWS, WIDTH)
         tl.store(codes, ((base_code << 6) | (trend_code & 63)).to(tl.int16), mask=inside)
         tl.store(scales, (base_scale | (trend_scale << 8)).to(tl.int16), mask=kept)
     else:
-        base_code, base_scale = quantised(base, _BASE_CODE, ROWS, WIDTH)
+        base_code, base_scale = quantised(base, largest, _BASE_CODE, ROWS, WIDTH)
         tl.store(codes, base_code.to(tl.int8), mask=inside)
         tl.store(scales, base_scale.to(tl.int8), mask=kept)

@@ -23,10 +23,6 @@ class _Kind:
     # of a channel's scale in a payload
     channel_bytes = 0
 
-    def in_trend_groups(self, channels, size):
-        """Whether kernels serve a trend beside a native base, a scale for ``size`` channels; it comes in parts of a token."""
-        return True
-
     def part_channels(self, channels, eight_bit):
         """Channels of the first of two parts, or of all, with which strips of the statistics launch begin: a trend's, or a state's
         in 8 bits."""
@@ -86,16 +82,6 @@ class Format(_Kind):
         first = min(channels, self.group_channels(channels))
         return first, channels - first
 
-    def in_whole_groups(self, channels, size):
-        """Whether kernels serve a state in 8 bits, with a scale for ``size`` channels: one u covers whole groups of them."""
-        return self.groups == 1 or self.group_channels(channels) % size == 0
-
-    def in_trend_groups(self, channels, size):
-        return not self.half_scales or _goes_on(channels, size)
-
-    def part_channels(self, channels, eight_bit):
-        return self.group_channels(channels)
-
     def passes(self, launch, order):
         if launch == "paths":
             # scales, paths and, where a path leaves more than one level to an element, levels
@@ -123,10 +109,6 @@ class PerToken(_Kind):
         """As a Format's."""
         return 2 + channels
 
-    def in_whole_groups(self, channels, size):
-        """As a Format's: a program holds a token's whole row."""
-        return True
-
     def codes(self, order, feedback, keyframe=False):
         """As a Format's."""
         return keyframe or order < 2 or feedback
@@ -141,10 +123,6 @@ class LowRank(_Kind):
 
     def rank(self, tokens, channels):
         return self.codec.rank(tokens, channels)
-
-    def in_whole_groups(self, channels, size):
-        """As a Format's: tiles are of 64 channels, or of whole rows."""
-        return 64 % size == 0
 
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: against a base that moves by what was decoded, or without one."""
@@ -176,22 +154,9 @@ class Largest(_Kind):
         """As a Format's."""
         return topk.payload_bytes(1, channels, 0)
 
-    def in_whole_groups(self, channels, size):
-        """As a Format's: kernels take channels in stretches of 32."""
-        return 32 % size == 0
-
-    def in_trend_groups(self, channels, size):
-        return _goes_on(channels, size)
-
     def codes(self, order, feedback, keyframe=False):
         """As a Format's."""
         return not keyframe and (order < 2 or feedback)
-
-
-def _goes_on(channels, size):
-    """Whether groups of ``size`` channels of a trend, which begin anew with a token's second part, do so with a whole group."""
-    middle = _log_scales.group_channels(channels)
-    return middle >= channels or middle % size == 0
 
 
 @dataclass(frozen=True)
@@ -201,10 +166,6 @@ class GroupScales(_Kind):
     def token_bytes(self, channels):
         """As a Format's."""
         return int4.payload_bytes(1, channels, 0) - 2 * channels
-
-    def in_whole_groups(self, channels, size):
-        """As a Format's: groups begin anew with the second part of a token."""
-        return _log_scales.group_channels(channels) % size == 0
 
     def codes(self, order, feedback, keyframe=False):
         """As a Format's: what goes without a base."""

@@ -30,8 +30,8 @@ def interpreted():
     return not isinstance(encode_kernel, triton.JITFunction)
 
 
-def shape_constants(form, channels, eight_bit, soft):
-    """Compile-time constants of the row kernels."""
+def shape_constants(form, channels, order, eight_bit, soft):
+    """Compile-time constants of the row kernels beside a state of residual ``order``, or of none, 0."""
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
     _, wholes, last = ternary.row_bytes(channels)
@@ -50,10 +50,20 @@ def shape_constants(form, channels, eight_bit, soft):
         "LEVELS": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
+        "ANEW": groups_begin_anew(channels, group, form.groups, order, eight_bit),
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
     }
+
+
+def groups_begin_anew(channels, group, groups, order, eight_bit):
+    """``ANEW``, see ``states.read_state``, for tiles whose rows are ``groups`` to a token, of ``group`` channels each."""
+    # a trend beside a native base comes in two parts, a state in 8 bits in one
+    part = channels if eight_bit else min(channels, _log_scales.group_channels(channels))
+    if eight_bit and order > 0 and groups > 1 and group < channels and group % state.GROUP:
+        return 0
+    return part if not eight_bit and order == 2 and group != part < channels and part % state.GROUP else -1
 
 
 def means_constant(form, tokens, channels):
@@ -77,7 +87,7 @@ def encode_constants(
     shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
     middle = min(channels, _log_scales.group_channels(channels))
     history = form.history_bytes(channels)
-    known = shape_constants(form, channels, eight_bit, soft)
+    known = shape_constants(form, channels, max(order, start["STARTS"]), eight_bit, soft)
     if keeps:
         # a tile is one token
         known["ROWS"] = form.groups
@@ -104,7 +114,8 @@ def _grid_shift(count):
 
 
 def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
-    return shape_constants(form, channels, eight_bit, soft) | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
+    known = shape_constants(form, channels, max(order, start["STARTS"]), eight_bit, soft)
+    return known | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
 
 
 def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0):
@@ -243,7 +254,8 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
     shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
-    stretch, stretches = tiles.stretches(group)
+    anew = groups_begin_anew(channels, group, form.groups, order, eight_bit)
+    stretch, stretches = tiles.stretches(group) if anew < 0 else (width, 1)
     paths, blocks = triton.cdiv(channels, _trellis.PATH), triton.cdiv(min(_trellis.PATH, channels), 32)
     return {
         "CHANNELS": channels,
@@ -266,6 +278,7 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
         "UPPER": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
+        "ANEW": anew,
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
@@ -275,7 +288,9 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
 def trellis_options(constants, lanes=64 if torch.version.hip else 32):
     """A path a thread, on a GPU whose warps have so many; registers beyond which compilers would rather spill."""
     options = OPTIONS | {"num_warps": tiles.PATHS // lanes}
-    return options if lanes == 64 else options | {"maxnreg": 128 if constants["BITS"] < 3 else 168}
+    if lanes == 64:
+        return options
+    return options | {"maxnreg": 255 if constants["ANEW"] >= 0 else 128 if constants["BITS"] < 3 else 168}
 
 
 def decode(
@@ -301,7 +316,7 @@ def decode(
         tokens,
         own,
         **constants,
-        num_warps=tiles.row_warps(constants["ROWS"], constants["WIDTH"]),
+        num_warps=decode_warps(constants),
         **OPTIONS,
     )
 
@@ -315,12 +330,16 @@ def state_steps(states, order, tokens, channels, dtype):
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
+def decode_warps(constants):
+    return (tiles.row_warps if constants["ANEW"] < 0 else tiles.gathering_warps)(constants["ROWS"], constants["WIDTH"])
+
+
 def encode_warps(constants, lanes=64 if torch.version.hip else 32):
     """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
     rows, width = constants["ROWS"], constants["WIDTH"]
     if constants["KEEPS"]:
         return tiles.token_warps(rows, width, lanes)
-    return (tiles.start_warps if constants["MEANS"] else tiles.row_warps)(rows, width)
+    return tiles.start_warps(rows, width) if constants["MEANS"] and constants["ANEW"] < 0 else decode_warps(constants)
 
 
 @functools.cache

@@ -144,7 +144,7 @@ def _left(
     if ORDER >= 1:
         place = token.to(tl.int64)[:, None] * CHANNELS + channel
         kept = known & (first < CHANNELS)
-        scale_place = scale_of(token, first, tokens, CHANNELS, GROUP)
+        scale_place = scale_of(token, first, tokens, CHANNELS, CHANNELS if EIGHT_BIT else GROUP)
         _, _, _, _, held, last = read_at(
             begin, trend_at, place, inside, scale_place[:, None], kept[:, None], dtype, LANES, 8, ORDER, EIGHT_BIT, SOFT
         )

@@ -96,6 +96,26 @@ def units_of(
 
 
 @triton.jit
+def eights_of(
+    tile,
+    tokens,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
+    ANEW: tl.constexpr,
+):
+    """As ``scales_of`` for each 8 channels of a tile [ROWS, WIDTH // 8], of whose token the groups of 32 begin anew with the channel
+    ``ANEW``, or with 0 nowhere."""
+    row = tile * ROWS + tl.arange(0, ROWS)
+    token, within = row // GROUPS, tl.arange(0, WIDTH // 8) * 8
+    channel = (row % GROUPS * GROUP)[:, None] + within[None, :]
+    kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & (channel < CHANNELS)
+    return scale_of(token[:, None], channel, tokens, CHANNELS, ANEW if ANEW > 0 else CHANNELS), kept
+
+
+@triton.jit
 def scale_of(token, channel, tokens, CHANNELS: tl.constexpr, GROUP: tl.constexpr):
     """The place behind [N, C] codes of the scale of a token's ``channel``; parts of ``GROUP`` channels as in ``units_of``."""
     of_part: tl.constexpr = (GROUP + 31) // 32

@@ -42,6 +42,11 @@ def row_warps(rows, width):
     return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
 
 
+def gathering_warps(rows, width):
+    """One load a thread, where largest values of a state's groups are gathered, which takes registers."""
+    return max(1, min(16, rows * width // (_LOAD * 32)))
+
+
 def per_token_warps(rows, width):
     """Four loads a thread, where there is no state to hold beside: what a program does but once then weighs little."""
     return max(1, min(16, rows * width // (_LOAD * 32 * 4)))

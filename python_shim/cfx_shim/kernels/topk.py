@@ -47,6 +47,7 @@ def encode_kernel(
     ORDER: tl.constexpr,
     FEEDBACK: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
+    ANEW: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: tiles of tokens' stretches, blocks, sections. ``counter``: as for ``per_token.report``."""
@@ -62,7 +63,7 @@ def encode_kernel(
     if ORDER >= 1:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
-            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT,
+            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, ANEW,
         )  # fmt: skip
         delta = delta - held
         if ORDER == 2:
@@ -78,7 +79,7 @@ def encode_kernel(
         new, change = moved(held, predicted, spread(stored, position, ROWS, WIDTH), x.dtype.element_ty, ORDER, 1.0)
         if not FEEDBACK:
             new = widened(value, SOFT)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, ANEW)
     seen = tl.max(tl.max((~finite).to(tl.int32), axis=1), axis=0)
     report(seen, counter, message, message_stride, flags, peers, first)
 
@@ -107,6 +108,7 @@ def decode_kernel(
     STRETCHES: tl.constexpr,
     ORDER: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
+    ANEW: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid as for encode; ``out`` and ``DTYPE`` as for ``decode.decode_kernel``."""
@@ -125,7 +127,7 @@ def decode_kernel(
     else:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
-            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT,
+            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, ANEW,
         )  # fmt: skip
         predicted = held
         if ORDER == 2:
@@ -134,7 +136,7 @@ def decode_kernel(
         if EIGHT_BIT or ORDER == 2:
             # a position may lie beyond the last channel
             new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, ANEW)
         if EIGHT_BIT:
             tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)
 

@@ -3,13 +3,17 @@
 import triton
 
 from . import formats, tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, take_statistics, three
+from .launch import OPTIONS, TYPES, decode_warps, groups_begin_anew, interpreted, state_steps, take_statistics, three
 from .per_token_launch import counter
 from .topk import decode_kernel, encode_kernel
 
 
 def _constants(channels, order, eight_bit, soft):
     rows, width, stretches = tiles.rows_of_stretches(channels)
+    anew = groups_begin_anew(channels, width, stretches, order, eight_bit)
+    if anew > 0:
+        # a group may not part between stretches
+        (rows, width), stretches = tiles.rows_and_width(channels, 1), 1
     return {
         "CHANNELS": channels,
         "ROWS": rows,
@@ -17,6 +21,7 @@ def _constants(channels, order, eight_bit, soft):
         "STRETCHES": stretches,
         "ORDER": order,
         "EIGHT_BIT": eight_bit,
+        "ANEW": anew,
         "SOFT": soft,
     }
 
@@ -52,7 +57,7 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
         peers,
         int(first),
         **known,
-        num_warps=warps(known),
+        num_warps=decode_warps(known),
         **OPTIONS,
     )
 
@@ -72,13 +77,9 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
         tokens,
         own,
         **known,
-        num_warps=warps(known),
+        num_warps=decode_warps(known),
         **OPTIONS,
     )
-
-
-def warps(known):
-    return tiles.row_warps(known["ROWS"], known["WIDTH"])
 
 
 def _grid(known, tokens, blocks, sections):

@@ -63,7 +63,6 @@ def keyframes():
         for order, base_dtype, continues in STARTS:
             kind = f"order {order}, {base_dtype}, {'continues' if continues else 'starts'}"
             for dtype in DTYPES:
-                # a state in 8 bits takes whole groups of a part's channels
                 channels = 128 if base_dtype == "int8" else 40
                 case = Keyframe(codec, order, dtype, channels=channels, base_dtype=base_dtype, continues=continues)
                 yield f"{codec}, keyframe, {kind}, {dtype}", case
@@ -78,7 +77,8 @@ def keyframes():
         yield f"{codec}, keyframe, beyond what a float16 base holds", case
         three = {"ranks": 3, "own": 1, "sections": 3, "continues": True}
         yield f"{codec}, keyframe, q, k, v of three ranks", Keyframe(codec, 2, "bfloat16", **three)
-    for codec in ("fp8", "int8"):
+    for codec in (*KEYFRAMES, "int4"):
         for order in (1, 2):
-            case = Keyframe(codec, order, channels=70, base_dtype="int8", continues=True)
-            yield f"{codec}, keyframe, order {order}, 8-bit state, 70 channels", case
+            for channels in (70, 288):
+                case = Keyframe(codec, order, channels=channels, base_dtype="int8", continues=True)
+                yield f"{codec}, keyframe, order {order}, 8-bit state, {channels} channels", case

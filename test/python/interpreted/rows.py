@@ -58,6 +58,11 @@ def alone():
     for codec, order in (("int2", 1), ("lm1", 1), ("lm2", 2), ("lm1", 2), ("ternary", 2)):
         for dtype in ("bfloat16", "float16"):
             yield f"{codec}, order {order}, 8-bit state, {dtype}", Case(codec, order, dtype, channels=128, base_dtype="int8")
+    for codec, order in (("lm1", 1), ("lm2", 2), ("ternary", 2)):
+        # a token's second scale begins in the middle of a group of 32
+        for channels in (20, 72, 288):
+            case = Case(codec, order, "bfloat16", 2, None, channels=channels, base_dtype="int8")
+            yield f"{codec}, order {order}, 8-bit state, {channels} channels", case
     for what, change in VALUES.items():
         yield f"lm2, 8-bit state, {what}", Case("lm2", 2, channels=64, change=change, base_dtype="int8")
     yield "binary, 8-bit state, 70 channels", Case("binary", 1, channels=70, base_dtype="int8")
@@ -99,6 +104,7 @@ def trellis():
         yield f"tcq3, order 0, {what}", Case("tcq3", 0, change=change)
     for order in (1, 2):
         yield f"tcq2, order {order}, 8-bit state", Case("tcq2", order, "float16", channels=128, base_dtype="int8")
+        yield f"tcq2, order {order}, 8-bit state, 72 channels", Case("tcq2", order, "bfloat16", channels=72, base_dtype="int8")
     yield "tcq1, q, k, v of three ranks", Case("tcq1", 2, "bfloat16", 3, 1, sections=3)
     yield "tcq3, any bytes", Garbage("tcq3", 2, "bfloat16", tokens=9, channels=300)
     yield "tcq2, a sample of the tokens", Case("tcq2", 2, "bfloat16", tokens=300, channels=10, statistics="sampled")
