@@ -1,5 +1,7 @@
 """The row kernels compiled ahead of time, and the launches of a call: see artefacts.py, whose measures these are."""
 
+import collections
+
 import pytest
 import torch
 
@@ -18,7 +20,9 @@ from artefacts import (  # noqa: E402
     widths,
 )
 
-from cfx_shim.kernels import formats, launch, traffic  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
+from cfx_shim.kernels import formats, int4_launch, launch, ops, per_token_launch, tiles, topk_launch, traffic  # noqa: E402
 
 # at 16 bits: x, base (and a byte of trend), read, and for the state written
 FIGURES = {
@@ -57,6 +61,40 @@ def test_a_call_is_as_many_launches_as_are_said(monkeypatch):
     launched.clear()
     launch.decode(form, [], states, message, [0, 1024, 2048], formats.NOBODY, 2, 8, 64, torch.float32)
     assert tuple(launched) == traffic.LAUNCHES["decode"]
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("codec", ["binary", "int2", "lm2", "ternary", "tcq2", "fp8", "int8", "topk", "centred5", "int4"])
+def test_a_call_waits_for_no_device_and_allocates_the_ways_of_a_trellis_alone(codec, order, monkeypatch):
+    """What torch does beside the launches, in the second call of a shape: a graph may capture it."""
+    for module in (launch, per_token_launch, topk_launch, int4_launch):
+        for name in [name for name in vars(module) if name.endswith("_kernel")]:
+            monkeypatch.setattr(module, name, collections.defaultdict(lambda: lambda *_, **__: None))
+    operations, allocated = [], []
+    monkeypatch.setattr(torch, "empty", lambda *shape, **_: allocated.append(shape) or message)
+
+    class Operations(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            operations.append(str(function))
+            return function(*arguments, **(keywords or {}))
+
+    keyframe = codec in ("centred5", "int4")
+    blocks, message = torch.zeros(3, 8, 64), torch.zeros(3, 4096, dtype=torch.uint8)
+    xs, states = [blocks] * 3, [torch.zeros(3, 4096, dtype=torch.uint8)] * (3 if order else 0)
+    outs = [] if order else [torch.zeros(3, 8, 64)] * 3
+    place = [0, 1024, 2048], formats.NOBODY, codec, order
+
+    def call():
+        # what the operators do, which a mode does not look into
+        ops._encode(xs, states, message, *place, True, True, "exact", [], keyframe)
+        ops._decode(outs, states, message, *place, 8, 64, torch.float32, keyframe)
+
+    call()
+    allocated.clear()
+    with Operations():
+        call()
+    # for each 32 elements of a program's paths eight words of 4 bytes
+    assert operations == [] and allocated == ([(3 * 3 * 8 * 2 * tiles.PATHS,)] if codec == "tcq2" else [])
 
 
 @pytest.mark.parametrize(
