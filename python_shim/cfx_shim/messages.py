@@ -42,10 +42,10 @@ class Writer:
                 "first": not self._launches,
                 "keyframe": first.keyframe,
                 "continues": first.continues,
+                "statistics": first.statistics,
             }
             if path == TRITON:
-                kept = [histories[index] for index in indices if histories[index] is not None]
-                how |= {"statistics": first.statistics, "histories": kept}
+                how["histories"] = [histories[index] for index in indices if histories[index] is not None]
             encode = _launches(path).Encoding([each.blocks for each in chosen], _states(states, indices), send, **how)
             self._launches.append((encode, chosen))
         self._alone = [
@@ -76,7 +76,7 @@ class Reader:
 
     def __init__(self, sections, states, receive, own):
         _check_size(sections, receive)
-        together, alone = _split(sections)
+        together, alone = _split(sections, reads=True)
         self.receive, self._sections = receive, len(sections)
         self._launches = []
         for path, codec, indices in together:
@@ -150,11 +150,11 @@ def _check_size(sections, messages):
         raise ValueError(f"a message has {messages.shape[1]} bytes; expected {expected} for {names} and the flags")
 
 
-def _split(sections):
+def _split(sections, reads=False):
     """[(path, codec, indices of sections that one launch codes)], and the indices of the others."""
     together, alone = {}, []
     for index, section in enumerate(sections):
-        kind = kernel_kind(section)
+        kind = kernel_kind(section, reads)
         if kind is None:
             alone.append(index)
         else:
@@ -167,16 +167,16 @@ def _split(sections):
     return launches, alone
 
 
-def kernel_kind(section):
+def kernel_kind(section, reads=False):
     """What sections of one launch have in common, its path first, or None where no kernel codes the section.
 
-    Raw bytes, as of an exact keyframe, are a copy, and torch's own.
+    Raw bytes, as of an exact keyframe, are a copy, and torch's own. What ``reads`` a section takes no statistics.
     """
     blocks, codec = section.blocks, section.codec_name
     if codec is None or blocks.stride(2) != 1:
         return None
     in_eight_bits = section.order > 0 and not section.layout.in_place
-    if _compiled_take(section):
+    if _compiled_take(section, reads):
         path = COMPILED
     elif kernels.available(blocks.device) and _triton_takes(section):
         path = TRITON
@@ -189,10 +189,10 @@ def kernel_kind(section):
     return path, codec, section.order, *how, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
 
 
-def _compiled_take(section):
-    # they take statistics of all tokens, and keep none
-    exact = section.keyframe or section.treatment.statistics == statistics.EXACT
-    return exact and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
+def _compiled_take(section, reads):
+    # of the step before they know none, and keep none for the next
+    known = reads or section.keyframe or section.treatment.statistics != statistics.PREVIOUS
+    return known and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
 
 
 def _triton_takes(section):

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from cfx_shim import messages
+from cfx_shim import codecs, messages, statistics
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
@@ -31,11 +31,12 @@ def noise(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def section_of(blocks, codec, order, feedback=True, base_dtype=NATIVE):
-    return Section("k", blocks, Treatment(codec, order, feedback, base_dtype=base_dtype))
+def section_of(blocks, codec, order, feedback=True, base_dtype=NATIVE, taken="exact"):
+    treatment = Treatment(codec, order, feedback, base_dtype=base_dtype, statistics=taken)
+    return Section("k", blocks, treatment, statistics=taken)
 
 
-def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE):
+def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE, taken="exact"):
     """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
 
     Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled. With ``keyframe``, a
@@ -53,7 +54,7 @@ def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtyp
             bits_of(state).fill_(0xFF - index)
     for number, blocks in enumerate(steps):
         scaled = [blocks if index == 0 else blocks * 0.5**index for index in range(sections)]
-        alike = [section_of(each, codec, order, feedback, base_dtype) for each in scaled]
+        alike = [section_of(each, codec, order, feedback, base_dtype, taken) for each in scaled]
         for section in alike if keyframe else ():
             section.treatment = Treatment(codec, order, feedback, keyframe, base_dtype)
             section.keyframe, section.continues = number % 2 == 0, number > 0 and order > 0
@@ -76,11 +77,11 @@ def bits_of(tensor):
     return tensor.contiguous().view(torch.uint8)
 
 
-def compare(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE):
+def compare(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE, taken="exact"):
     assert launch.takes(keyframe or codec, order, steps[0], keyframe is not None)
-    compiled = run(steps, codec, order, feedback, sections, keyframe, base_dtype)
+    compiled = run(steps, codec, order, feedback, sections, keyframe, base_dtype, taken)
     with library.set_aside():
-        plain = run(steps, codec, order, feedback, sections, keyframe, base_dtype)
+        plain = run(steps, codec, order, feedback, sections, keyframe, base_dtype, taken)
     assert len(compiled) == len(plain)
     for index, (left, right) in enumerate(zip(compiled, plain)):
         assert left.dtype == right.dtype and left.shape == right.shape
@@ -147,6 +148,43 @@ def test_bases_in_8_bits_of_hard_values_are_the_same(kernels, name):
             kept = [step.to(dtype) for step in steps]
             compare(kept, codec, order, base_dtype=INT8)
             compare(kept, codec, order, feedback=False, base_dtype=INT8)
+
+
+@pytest.mark.parametrize("codec", ["binary", "int2", "lm1", "lm2", "ternary", "tcq1", "tcq2"])
+def test_statistics_of_a_sample_are_the_same(kernels, codec, monkeypatch):
+    calls = counted_launches(monkeypatch)
+    # 128 tokens side by side, every other one, and every fifth, of rows that are whole vectors and that are not
+    for shape, dtype in itertools.product([(2, 131, 24), (1, 300, 41), (1, 700, 64)], (torch.float32, torch.bfloat16)):
+        first = noise(shape, 0)
+        steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(3)]
+        for order, base_dtype in itertools.product((1, 2), (NATIVE, INT8)):
+            calls.clear()
+            for threads in (1, 2):
+                with launch.shared_by(threads):
+                    compare(steps, codec, order, base_dtype=base_dtype, taken="sampled")
+            assert calls == [("Encoding", 1), ("Decoding", 1)] * 2 * len(steps)
+
+
+def test_what_keeps_statistics_for_the_next_step_is_coded_by_plain_torch_and_decoded_by_kernels(kernels, monkeypatch):
+    calls = counted_launches(monkeypatch)
+    steps = [noise((1, 33, 48), seed) for seed in range(2)]
+    with_kernels = _with_history(steps)
+    assert calls == [("Decoding", 1)] * 2
+    with library.set_aside():
+        assert all(torch.equal(left, right) for left, right in zip(with_kernels, _with_history(steps)))
+
+
+def _with_history(steps):
+    layout, seen = section_of(steps[0], "lm2", 2).layout, []
+    sender, receiver = (torch.zeros(layout.shape(1), dtype=layout.stored) for _ in "sr")
+    history = torch.zeros(statistics.layout(codecs.load("lm2"), 48).shape(1), dtype=torch.uint8)
+    for number, blocks in enumerate(steps):
+        section = section_of(blocks, "lm2", 2, taken="previous")
+        section.open(False, True, number > 0)
+        message = torch.zeros((1, aligned(section.bytes) + SECTION_ALIGN), dtype=torch.uint8)
+        messages.write([section], [sender], message, None, [history])
+        seen += [message, *messages.read([section], [receiver], message, None)[0], history.clone()]
+    return [*seen, sender, receiver]
 
 
 KEYFRAMES = [(keyframe, codec, order) for keyframe in STATELESS for codec, order in (("lm3", 0), ("int2", 1), ("lm1", 2))]

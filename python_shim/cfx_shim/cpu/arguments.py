@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .. import codecs, state
-from ..codecs import _factor_fit, _log_scales, int4, lowrank, lowrank_fit, lowrank_int4
+from ..codecs import _factor_fit, _log_scales, _sample, int4, lowrank, lowrank_fit, lowrank_int4
 from ..kernels import formats
 from . import library, low_rank_room, shared, tables
 
@@ -25,11 +25,11 @@ _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.
 @functools.cache
 def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
-    continues, eight_bit=False, alone=False,
+    continues, eight_bit=False, alone=False, sampled=False,
 ):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs).
 
-    ``eight_bit``: of how the state is kept.
+    ``eight_bit``: of how the state is kept. ``sampled``: whether statistics are of a sample of the tokens.
 
     ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself.
     """
@@ -57,6 +57,7 @@ def of_call(
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
     }
+    numbers[shared.TAKEN], numbers[shared.STRIDE] = _sample.of_tokens(tokens) if sampled else (tokens, 1)
     if factor_bits(codec):
         return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback})
     order = 0 if keyframe else kept_order
@@ -97,7 +98,7 @@ def of_call(
     if alone:
         numbers[shared.WITH_STATISTICS] = True
         rows_are_read_whole = strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32
-        if form.half_scales and order == 1 and rows_are_read_whole and not eight_bit:
+        if form.half_scales and order == 1 and rows_are_read_whole and not eight_bit and not sampled:
             numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
             scratch += 2 * shared.sums_bytes(tokens)
         strips = 0

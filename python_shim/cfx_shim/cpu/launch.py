@@ -44,7 +44,7 @@ class Encoding:
     """See ``kernels.ops.Encoding``. Any channels that are side by side."""
 
     def __init__(
-        self, xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False
+        self, xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False, statistics="exact"
     ):  # fmt: skip
         x = xs[0]
         peers, tokens, channels = x.shape
@@ -56,7 +56,8 @@ class Encoding:
         alone = _workers(self._elements) == 1
         self._workers = 1 if alone else None
         self._told, strips, self._scratch = arguments.of_call(
-            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states), alone
+            codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states), alone,
+            statistics == "sampled",
         )
         passes = [("statistics", count * strips), ("encode", count * tokens)]
         self._passes = [(kernels[arguments.kernel_name(codec, end)], pieces) for end, pieces in passes if pieces]

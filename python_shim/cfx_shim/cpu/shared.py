@@ -29,7 +29,9 @@ RIDGE, LEVEL_UNIT, LARGEST_SENT = 8 * 69, 8 * 70, 8 * 71
 WITH_STATISTICS, SUMS_AT = 8 * 72, 8 * 73
 # 0: state is as the tensors are; else its order where it is in 8 bits, of a keyframe that of the state that it starts
 EIGHT_BIT = 8 * 74
-COMMON_BYTES = 8 * 75
+# of the sample of tokens that statistics are taken from, how many and how far apart
+TAKEN, STRIDE = 8 * 75, 8 * 76
+COMMON_BYTES = 8 * 77
 # in scratch of what encodes, behind vectors of tokens' numbers
 ROWS_AT = 9 * 64
 

@@ -134,7 +134,7 @@ def sum_up(common, section, block, start, count, measure, scratch):
     last beta."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
-    lanes = whole_at(common + shared.LANES)
+    lanes, taken, stride = whole_at(common + shared.LANES), whole_at(common + shared.TAKEN), whole_at(common + shared.STRIDE)
     rank = block + (block >= whole_at(common + shared.OWN))
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
@@ -158,9 +158,9 @@ def sum_up(common, section, block, start, count, measure, scratch):
     for leaf in range(groups):
         total = stack + depth * lanes * lane_bytes
         clear(total, lanes * sums * width)
-        for begin in range(_reversed_bits(leaf, groups) * lanes, tokens, _SUM_LANES):
+        for begin in range(_reversed_bits(leaf, groups) * lanes, taken, _SUM_LANES):
             if measure == _MAGNITUDES and sums_at > 0:
-                here, sums_here = min(lanes, tokens - begin), scratch + sums_at + 4 * begin
+                here, sums_here = min(lanes, taken - begin), scratch + sums_at + 4 * begin
                 x_here, base_here = x + begin * x_step, base + begin * state_step
                 if whole_at(common + shared.BITS) == 1:
                     plane = planes_of(common, payload) + begin * (channels // 8)
@@ -168,7 +168,8 @@ def sum_up(common, section, block, start, count, measure, scratch):
                 else:
                     _add_rows(common, total, x_here, base_here, width, here, sums_here, 0)
                 continue
-            for token in range(begin, min(begin + lanes, tokens)):
+            for index in range(begin, min(begin + lanes, taken)):
+                token = index * stride
                 x_now, base_now = x + token * x_step, base_row
                 fetch_ahead(x_now, count * item)
                 if staged:
@@ -184,7 +185,7 @@ def sum_up(common, section, block, start, count, measure, scratch):
                         base_now = base_row
                 if order == 2 and not eight_bit:
                     read_groups(trend_row, codes + token * channels, scales + token * scale_step, count, rest)
-                _add(total + (token - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, beta_row, measure)
+                _add(total + (index - begin) * lane_bytes, row_bytes, x_now, base_now, trend_row, beta_row, measure)
         depth += 1
         left = leaf
         while left & 1:
@@ -324,9 +325,9 @@ def _store_scales(common, section, block, start, count, total, rest):
     rank = block + (block >= whole_at(common + shared.OWN))
     payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
     tokens = whole_at(common + shared.TOKENS)
-    scales, all_tokens = payload + 2 * tokens + size * start, all_floats(np.float32(tokens))
+    scales, of_taken = payload + 2 * tokens + size * start, all_floats(np.float32(whole_at(common + shared.TAKEN)))
     for c in range(0, count, LANES):
-        own, here = floats_at(total + 4 * c) / all_tokens, min(count - c, LANES)
+        own, here = floats_at(total + 4 * c) / of_taken, min(count - c, LANES)
         if size == 2:
             put_shorts(rest, half_scale(own))
         else:
