@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 import torch
+from cpu_compared import HARD, bits_of, compare as compare_bits, noise, run
 from test_bench import checked
-from test_cpu_path import HARD, bits_of, compare as compare_bits, noise, run
 
 from cfx_bench.call import Call
 from cfx_shim import coding, messages

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 import torch
+from cpu_compared import HARD, bits_of, compare, counted_launches, noise, run, section_of
 
-from cfx_shim import codecs, messages, statistics
+from cfx_shim import messages
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
@@ -25,81 +26,6 @@ STATELESS = ("fp8", "int8", "centred4", "centred5", "int4")
 SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
 # several paths of a trellis: of the last a half, and where another scale begins in between
 PATHS = [(1, 17, 256), (2, 19, 520), (1, 3, 3072)]
-
-
-def noise(shape, seed):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def section_of(blocks, codec, order, feedback=True, base_dtype=NATIVE, taken="exact"):
-    treatment = Treatment(codec, order, feedback, base_dtype=base_dtype, statistics=taken)
-    return Section("k", blocks, treatment, statistics=taken)
-
-
-def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE, taken="exact"):
-    """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
-
-    Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled. With ``keyframe``, a
-    codec, every second send is one in it, the first of which finds a state that nobody has written to.
-    """
-    seen = []
-    shape, layout = steps[0].shape, section_of(steps[0], codec, order, base_dtype=base_dtype).layout
-    own = 0 if shape[0] > 1 else None
-    count = shape[0] - (own is not None)
-    kept = [
-        [torch.zeros(layout.shape(count), dtype=layout.stored) if order else None for _ in range(sections)] for _ in "sr"
-    ]
-    if keyframe:
-        for index, state in enumerate(each for end in kept for each in end if each is not None):
-            bits_of(state).fill_(0xFF - index)
-    for number, blocks in enumerate(steps):
-        scaled = [blocks if index == 0 else blocks * 0.5**index for index in range(sections)]
-        alike = [section_of(each, codec, order, feedback, base_dtype, taken) for each in scaled]
-        for section in alike if keyframe else ():
-            section.treatment = Treatment(codec, order, feedback, keyframe, base_dtype)
-            section.keyframe, section.continues = number % 2 == 0, number > 0 and order > 0
-        size = 0
-        for section in alike:
-            section.offset = size
-            size += aligned(section.bytes)
-        # messages lie in a buffer of more than one step's: rows are apart
-        message = torch.full((shape[0], size + SECTION_ALIGN + 48), 0xAB, dtype=torch.uint8)[:, : size + SECTION_ALIGN]
-        messages.write(alike, kept[0], message, own)
-        values = messages.read(alike, kept[1], message, own)
-        seen += [message.clone(), torch.stack([torch.stack(each) for each in values])]
-        seen += [state.clone() for state in (*kept[0], *kept[1]) if state is not None]
-        if order and feedback:
-            assert all(torch.equal(bits_of(sender), bits_of(receiver)) for sender, receiver in zip(*kept))
-    return seen
-
-
-def bits_of(tensor):
-    return tensor.contiguous().view(torch.uint8)
-
-
-def compare(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtype=NATIVE, taken="exact"):
-    assert launch.takes(keyframe or codec, order, steps[0], keyframe is not None)
-    compiled = run(steps, codec, order, feedback, sections, keyframe, base_dtype, taken)
-    with library.set_aside():
-        plain = run(steps, codec, order, feedback, sections, keyframe, base_dtype, taken)
-    assert len(compiled) == len(plain)
-    for index, (left, right) in enumerate(zip(compiled, plain)):
-        assert left.dtype == right.dtype and left.shape == right.shape
-        what = f"item {index} of {codec}, order {order}, {list(steps[0].shape)}, keyframes {keyframe}, {base_dtype} bases"
-        assert torch.equal(bits_of(left), bits_of(right)), what
-
-
-def counted_launches(monkeypatch):
-    """A list that grows by (name, how many states) with every launch that is made."""
-    calls = []
-    for kept, states_at in ((launch.Encoding, 1), (launch.Decoding, 0)):
-
-        def counted(*given, kept=kept, states_at=states_at, **named):
-            calls.append((kept.__name__, len(given[states_at])))
-            return kept(*given, **named)
-
-        monkeypatch.setattr(launch, kept.__name__, counted)
-    return calls
 
 
 def orders(codec):
@@ -148,43 +74,6 @@ def test_bases_in_8_bits_of_hard_values_are_the_same(kernels, name):
             kept = [step.to(dtype) for step in steps]
             compare(kept, codec, order, base_dtype=INT8)
             compare(kept, codec, order, feedback=False, base_dtype=INT8)
-
-
-@pytest.mark.parametrize("codec", ["binary", "int2", "lm1", "lm2", "ternary", "tcq1", "tcq2"])
-def test_statistics_of_a_sample_are_the_same(kernels, codec, monkeypatch):
-    calls = counted_launches(monkeypatch)
-    # 128 tokens side by side, every other one, and every fifth, of rows that are whole vectors and that are not
-    for shape, dtype in itertools.product([(2, 131, 24), (1, 300, 41), (1, 700, 64)], (torch.float32, torch.bfloat16)):
-        first = noise(shape, 0)
-        steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(3)]
-        for order, base_dtype in itertools.product((1, 2), (NATIVE, INT8)):
-            calls.clear()
-            for threads in (1, 2):
-                with launch.shared_by(threads):
-                    compare(steps, codec, order, base_dtype=base_dtype, taken="sampled")
-            assert calls == [("Encoding", 1), ("Decoding", 1)] * 2 * len(steps)
-
-
-def test_what_keeps_statistics_for_the_next_step_is_coded_by_plain_torch_and_decoded_by_kernels(kernels, monkeypatch):
-    calls = counted_launches(monkeypatch)
-    steps = [noise((1, 33, 48), seed) for seed in range(2)]
-    with_kernels = _with_history(steps)
-    assert calls == [("Decoding", 1)] * 2
-    with library.set_aside():
-        assert all(torch.equal(left, right) for left, right in zip(with_kernels, _with_history(steps)))
-
-
-def _with_history(steps):
-    layout, seen = section_of(steps[0], "lm2", 2).layout, []
-    sender, receiver = (torch.zeros(layout.shape(1), dtype=layout.stored) for _ in "sr")
-    history = torch.zeros(statistics.layout(codecs.load("lm2"), 48).shape(1), dtype=torch.uint8)
-    for number, blocks in enumerate(steps):
-        section = section_of(blocks, "lm2", 2, taken="previous")
-        section.open(False, True, number > 0)
-        message = torch.zeros((1, aligned(section.bytes) + SECTION_ALIGN), dtype=torch.uint8)
-        messages.write([section], [sender], message, None, [history])
-        seen += [message, *messages.read([section], [receiver], message, None)[0], history.clone()]
-    return [*seen, sender, receiver]
 
 
 KEYFRAMES = [(keyframe, codec, order) for keyframe in STATELESS for codec, order in (("lm3", 0), ("int2", 1), ("lm1", 2))]
@@ -252,17 +141,6 @@ def test_paths_side_by_side_are_those_of_plain_torch(kernels, codec, order):
             broken = steps[0].clone()
             broken[0, -1, [3, shape[2] // 2, -1]] = value
             compare([steps[0], broken, steps[1]], codec, order)
-
-
-HARD = {
-    "zeros": lambda x: x * 0,
-    "negative zeros": lambda x: x * -0.0,
-    "tiny": lambda x: x * 1e-40,
-    "huge": lambda x: x * 1e38,
-    "past a float16's scales": lambda x: x * 1e6,
-    "a huge channel": lambda x: x * torch.tensor([1e30] + [1.0] * (x.shape[2] - 1)),
-    "a tiny channel and token": lambda x: x * torch.tensor([1e-30] + [1.0] * (x.shape[2] - 1)) * (x[:, :, :1] > 0),
-}
 
 
 @pytest.mark.parametrize("name", HARD)

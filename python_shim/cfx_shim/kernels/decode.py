@@ -45,7 +45,7 @@ def decode_kernel(
     LEVELS: tl.constexpr,
     GAIN: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     MEANS: tl.constexpr,
@@ -90,7 +90,7 @@ def decode_kernel(
     if STARTS >= 1:
         new = start_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, decoded, DTYPE,
-            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
         if EIGHT_BIT:
             tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)
@@ -99,7 +99,7 @@ def decode_kernel(
     else:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
-            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
         predicted = held
         if ORDER == 2:
@@ -108,6 +108,6 @@ def decode_kernel(
         new, change = moved(held, predicted, decoded, DTYPE, ORDER, GAIN)
         if EIGHT_BIT or ORDER == 2:
             new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, ANEW)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, SPLIT)
         if EIGHT_BIT:
             tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)

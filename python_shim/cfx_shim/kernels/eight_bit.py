@@ -56,29 +56,29 @@ def quantised(values, largest, most: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl
 
 @triton.jit
 def largest_of(
-    values, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, ANEW: tl.constexpr
+    values, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, SPLIT: tl.constexpr
 ):  # fmt: skip
     """Bits, int32, of the largest magnitude of a group, for each of them or for each 8 channels; see ``states.read_state``."""
     magnitude = tl.abs(values).to(tl.int32, bitcast=True)
-    if ANEW < 0:
+    if SPLIT == 0:
         largest = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // _GROUP, _GROUP]), axis=2)
     else:
         of_eight = tl.max(tl.reshape(magnitude, [ROWS, WIDTH // 8, 8]), axis=2)
-        largest = _gathered(of_eight, ROWS, WIDTH // 8, GROUP // 8, GROUPS, ANEW // 8)
+        largest = _gathered(of_eight, ROWS, WIDTH // 8, GROUP // 8, GROUPS, (SPLIT + 7) // 8)
     return largest
 
 
 @triton.jit
 def _gathered(
-    of_eight, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, ANEW: tl.constexpr
+    of_eight, ROWS: tl.constexpr, WIDTH: tl.constexpr, GROUP: tl.constexpr, GROUPS: tl.constexpr, SPLIT: tl.constexpr
 ):  # fmt: skip
     """For each of ``of_eight`` [ROWS, WIDTH] the largest of its group; all in eights of channels, four a group."""
     # a row for each token, of its parts side by side
     of_eight = tl.reshape(of_eight, [ROWS // GROUPS, GROUPS * WIDTH])
     place = tl.arange(0, GROUPS * WIDTH)
     eight = place // WIDTH * GROUP + place % WIDTH
-    begin = tl.where(eight < ANEW, eight // 4 * 4, ANEW + (eight - ANEW) // 4 * 4)
-    last = tl.where(eight < ANEW, tl.minimum(begin + 3, ANEW - 1), begin + 3)
+    begin = tl.where(eight < SPLIT, eight // 4 * 4, SPLIT + (eight - SPLIT) // 4 * 4)
+    last = tl.where(eight < SPLIT, tl.minimum(begin + 3, SPLIT - 1), begin + 3)
     largest = of_eight
     for index in tl.static_range(4):
         other = tl.minimum(begin + index, last)
@@ -102,13 +102,13 @@ def write(
     WIDTH: tl.constexpr,
     GROUP: tl.constexpr = 0,
     GROUPS: tl.constexpr = 1,
-    ANEW: tl.constexpr = -1,
+    SPLIT: tl.constexpr = 0,
 ):
     """The reverse of ``read``; see ``states.read_state``."""
-    largest = largest_of(base, ROWS, WIDTH, GROUP, GROUPS, ANEW)
+    largest = largest_of(base, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
     if ORDER == 2:
         base_code, base_scale = quantised(base, largest, _PAIR_BASE_CODE, ROWS, WIDTH)
-        largest = largest_of(trend, ROWS, WIDTH, GROUP, GROUPS, ANEW)
+        largest = largest_of(trend, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
         trend_code, trend_scale = quantised(trend, largest, _PAIR_TREND_CODE, ROWS, WIDTH)
         tl.store(codes, ((base_code << 6) | (trend_code & 63)).to(tl.int16), mask=inside)
         tl.store(scales, (base_scale | (trend_scale << 8)).to(tl.int16), mask=kept)

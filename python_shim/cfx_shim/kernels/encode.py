@@ -72,7 +72,7 @@ def encode_kernel(
     THRESHOLDS: tl.constexpr,
     GAIN: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
@@ -122,7 +122,7 @@ def encode_kernel(
     if ORDER >= 1:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
-            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
         delta = delta - held
     shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
@@ -195,14 +195,14 @@ def encode_kernel(
         if STARTS >= 1:
             start_state(
                 state, block, state_block, trend_at, tile, tokens, place, inside, reconstruct(code, scale, LEVELS) + mean,
-                x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, ANEW,
+                x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, SPLIT,
             )  # fmt: skip
         if ORDER >= 1:
             decoded = reconstruct(code, scale, LEVELS)
             new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
             if not FEEDBACK:
                 new = widened(value, SOFT)
-            write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, ANEW)
+            write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, SPLIT)
     if KEEPS:
         if not PREVIOUS:
             # nobody reads the history in this launch

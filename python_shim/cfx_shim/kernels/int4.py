@@ -96,7 +96,7 @@ def encode_kernel(
     STARTS: tl.constexpr,
     CONTINUES: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: tiles of tokens, blocks, sections. ``STARTS`` and ``CONTINUES``: see ``encode.encode_kernel``."""
@@ -142,7 +142,7 @@ def encode_kernel(
         decoded = tl.where(inside, value_of(level, LEVELS) * unit + means_at(payload, channel, inside, 2), 0.0)
         start_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, decoded,
-            x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, ANEW,
+            x.dtype.element_ty, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
     if tl.max(tl.max((~finite).to(tl.int32), axis=1), axis=0) == 1:
         flag(message, message_stride, flags, peers, 1)
@@ -256,7 +256,7 @@ def decode_kernel(
     STARTS: tl.constexpr,
     CONTINUES: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid and constants as for encode; ``out`` and ``DTYPE`` as in ``decode.decode_kernel``."""
@@ -274,7 +274,7 @@ def decode_kernel(
     if STARTS >= 1:
         decoded = start_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, tl.where(inside, decoded, 0.0), DTYPE,
-            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STARTS, CONTINUES, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
     if STARTS == 0 or EIGHT_BIT:
         tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)

@@ -6,7 +6,7 @@ import triton
 from ..codecs import _log_scales, int4
 from . import tiles
 from .int4 import decode_kernel, encode_kernel, means_kernel
-from .launch import OPTIONS, TYPES, groups_begin_anew, interpreted, state_steps, three
+from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 
 # what the search for a scale takes beside what decoding does
 _OF_SEARCH = ("MANTISSAS", "THRESHOLDS", "CANDIDATES", "UP", "DOWN", "ROUNDER", "SMALLEST")
@@ -22,8 +22,8 @@ def decode_constants(channels, soft, starts=0, continues=False, eight_bit=False)
     in_parts = first < channels and first % int4.GROUP > 0
     group, groups = (first, 2) if in_parts else (channels, 1)
     rows, width = tiles.rows_and_width(group, groups)
-    anew = groups_begin_anew(channels, group, groups, starts, eight_bit)
-    if anew >= 0:
+    split = split_of(channels, group, groups, starts, eight_bit)
+    if split:
         # gathering takes registers
         rows = max(groups, rows // 2)
     return {
@@ -39,7 +39,7 @@ def decode_constants(channels, soft, starts=0, continues=False, eight_bit=False)
         "STARTS": starts,
         "CONTINUES": continues and starts == 2,
         "EIGHT_BIT": eight_bit,
-        "ANEW": anew,
+        "SPLIT": split,
         "SOFT": soft,
     }
 

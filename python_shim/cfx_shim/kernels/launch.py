@@ -50,20 +50,22 @@ def shape_constants(form, channels, order, eight_bit, soft):
         "LEVELS": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
-        "ANEW": groups_begin_anew(channels, group, form.groups, order, eight_bit),
+        "SPLIT": split_of(channels, group, form.groups, order, eight_bit),
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
     }
 
 
-def groups_begin_anew(channels, group, groups, order, eight_bit):
-    """``ANEW``, see ``states.read_state``, for tiles whose rows are ``groups`` to a token, of ``group`` channels each."""
-    # a trend beside a native base comes in two parts, a state in 8 bits in one
-    part = channels if eight_bit else min(channels, _log_scales.group_channels(channels))
-    if eight_bit and order > 0 and groups > 1 and group < channels and group % state.GROUP:
-        return 0
-    return part if not eight_bit and order == 2 and group != part < channels and part % state.GROUP else -1
+def split_of(channels, group, groups, order, eight_bit):
+    """``SPLIT``, see ``states.read_state``, for tiles whose rows are ``groups`` to a token, of ``group`` channels each."""
+    if eight_bit:
+        in_whole_groups = order == 0 or groups == 1 or group >= channels or group % state.GROUP == 0
+        return 0 if in_whole_groups else channels
+    # a trend beside a native base comes in two parts
+    middle = min(channels, _log_scales.group_channels(channels))
+    in_whole_groups = order < 2 or group == middle or middle == channels or middle % state.GROUP == 0
+    return 0 if in_whole_groups else middle
 
 
 def means_constant(form, tokens, channels):
@@ -254,8 +256,8 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
     shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
-    anew = groups_begin_anew(channels, group, form.groups, order, eight_bit)
-    stretch, stretches = tiles.stretches(group) if anew < 0 else (width, 1)
+    split = split_of(channels, group, form.groups, order, eight_bit)
+    stretch, stretches = tiles.stretches(group) if not split else (width, 1)
     paths, blocks = triton.cdiv(channels, _trellis.PATH), triton.cdiv(min(_trellis.PATH, channels), 32)
     return {
         "CHANNELS": channels,
@@ -278,7 +280,7 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
         "UPPER": form.levels,
         "GAIN": form.gain,
         "EIGHT_BIT": eight_bit,
-        "ANEW": anew,
+        "SPLIT": split,
         "U_BIAS": _log_scales.U_BIAS,
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
@@ -290,7 +292,7 @@ def trellis_options(constants, lanes=64 if torch.version.hip else 32):
     options = OPTIONS | {"num_warps": tiles.PATHS // lanes}
     if lanes == 64:
         return options
-    return options | {"maxnreg": 255 if constants["ANEW"] >= 0 else 128 if constants["BITS"] < 3 else 168}
+    return options | {"maxnreg": 255 if constants["SPLIT"] else 128 if constants["BITS"] < 3 else 168}
 
 
 def decode(
@@ -331,7 +333,7 @@ def state_steps(states, order, tokens, channels, dtype):
 
 
 def decode_warps(constants):
-    return (tiles.row_warps if constants["ANEW"] < 0 else tiles.gathering_warps)(constants["ROWS"], constants["WIDTH"])
+    return (tiles.row_warps if not constants["SPLIT"] else tiles.gathering_warps)(constants["ROWS"], constants["WIDTH"])
 
 
 def encode_warps(constants, lanes=64 if torch.version.hip else 32):
@@ -339,7 +341,7 @@ def encode_warps(constants, lanes=64 if torch.version.hip else 32):
     rows, width = constants["ROWS"], constants["WIDTH"]
     if constants["KEEPS"]:
         return tiles.token_warps(rows, width, lanes)
-    return tiles.start_warps(rows, width) if constants["MEANS"] and constants["ANEW"] < 0 else decode_warps(constants)
+    return tiles.start_warps(rows, width) if constants["MEANS"] and not constants["SPLIT"] else decode_warps(constants)
 
 
 @functools.cache

@@ -65,10 +65,40 @@ def scales_of(
     WIDTH: tl.constexpr,
     GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
+    SPLIT: tl.constexpr = 0,
 ):
-    """``units_of``, the place behind [N, C] codes."""
-    place, kept = units_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
-    return tl.cast(tokens, tl.int64) * CHANNELS + place, kept
+    """``units_of``, the place behind [N, C] codes; with a ``SPLIT``, as in ``states.read_state``, for each 8 channels."""
+    if SPLIT > 0:
+        row = tile * ROWS + tl.arange(0, ROWS)
+        token = row // GROUPS
+        place, kept = scales_within(
+            token, token < tokens, row % GROUPS, tl.zeros([ROWS], tl.int32), tokens, CHANNELS, WIDTH, GROUP, 8, SPLIT
+        )
+    else:
+        place, kept = units_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+        place = tl.cast(tokens, tl.int64) * CHANNELS + place
+    return place, kept
+
+
+@triton.jit
+def scales_within(
+    token,
+    known,
+    part,
+    begin,
+    tokens,
+    CHANNELS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
+    EACH: tl.constexpr,
+    SPLIT: tl.constexpr,
+):
+    """For each ``EACH`` channels of rows [R], which are ``WIDTH`` channels from ``begin`` on of a token's ``part`` of ``GROUP``:
+    ``scale_of`` and whether they exist."""
+    within = begin[:, None] + tl.arange(0, WIDTH // EACH)[None, :] * EACH
+    channel = (part * GROUP)[:, None] + within
+    kept = known[:, None] & (within < GROUP) & (channel < CHANNELS)
+    return scale_of(token[:, None], channel, tokens, CHANNELS, SPLIT), kept
 
 
 @triton.jit
@@ -96,31 +126,11 @@ def units_of(
 
 
 @triton.jit
-def eights_of(
-    tile,
-    tokens,
-    CHANNELS: tl.constexpr,
-    ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    GROUP: tl.constexpr,
-    GROUPS: tl.constexpr,
-    ANEW: tl.constexpr,
-):
-    """As ``scales_of`` for each 8 channels of a tile [ROWS, WIDTH // 8], of whose token the groups of 32 begin anew with the channel
-    ``ANEW``, or with 0 nowhere."""
-    row = tile * ROWS + tl.arange(0, ROWS)
-    token, within = row // GROUPS, tl.arange(0, WIDTH // 8) * 8
-    channel = (row % GROUPS * GROUP)[:, None] + within[None, :]
-    kept = (token < tokens)[:, None] & (within < GROUP)[None, :] & (channel < CHANNELS)
-    return scale_of(token[:, None], channel, tokens, CHANNELS, ANEW if ANEW > 0 else CHANNELS), kept
-
-
-@triton.jit
-def scale_of(token, channel, tokens, CHANNELS: tl.constexpr, GROUP: tl.constexpr):
-    """The place behind [N, C] codes of the scale of a token's ``channel``; parts of ``GROUP`` channels as in ``units_of``."""
-    of_part: tl.constexpr = (GROUP + 31) // 32
-    of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
-    column = tl.where(channel < GROUP, channel // 32, of_part + (channel - GROUP) // 32)
+def scale_of(token, channel, tokens, CHANNELS: tl.constexpr, SPLIT: tl.constexpr):
+    """The place behind [N, C] codes of the scale of a token's ``channel``; groups of 32 begin anew with the channel ``SPLIT``."""
+    of_part: tl.constexpr = (SPLIT + 31) // 32
+    of_token: tl.constexpr = of_part + (CHANNELS - SPLIT + 31) // 32
+    column = tl.where(channel < SPLIT, channel // 32, of_part + (channel - SPLIT) // 32)
     return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64) * of_token + column
 
 
@@ -137,8 +147,7 @@ def stretches_of(
     """A tile whose rows, numbered by ``row`` [R] from the token ``first`` on and up to the token ``limit``, are stretches of ``WIDTH``
     channels, whole 32, ``STRETCHES`` to each of a token's two parts.
 
-    Returns for rows their token, whether there is such a token, and their part; the rest as ``tile_of``, and for groups of 32 channels
-    [R, WIDTH // 32] their number in [N, groups of a token], and whether it exists.
+    Returns for rows their token, whether there is such a token, their part and the first channel in it; the rest as ``tile_of``.
     """
     token, stretch = first + row // (2 * STRETCHES), row % (2 * STRETCHES)
     part, begin = stretch // STRETCHES, stretch % STRETCHES * WIDTH
@@ -150,12 +159,7 @@ def stretches_of(
     byte = begin[:, None] // 8 + tl.arange(0, WIDTH // 8)[None, :]
     column = (part * (GROUP // 8))[:, None] + byte
     kept = known[:, None] & (byte * 8 < GROUP) & (column * 8 < CHANNELS)
-    of_part: tl.constexpr = (GROUP + 31) // 32
-    of_token: tl.constexpr = of_part + (CHANNELS - GROUP + 31) // 32
-    unit = begin[:, None] // 32 + tl.arange(0, WIDTH // 32)[None, :]
-    there = known[:, None] & (unit * 32 < GROUP) & ((part * GROUP)[:, None] + unit * 32 < CHANNELS)
-    unit = token.to(tl.int64)[:, None] * of_token + (part * of_part)[:, None] + unit
-    return token, known, part, channel, place, inside, token[:, None] * ((CHANNELS + 7) // 8) + column, kept, unit, there
+    return token, known, part, begin, channel, place, inside, token[:, None] * ((CHANNELS + 7) // 8) + column, kept
 
 
 @triton.jit

@@ -28,7 +28,7 @@ def start_state(
     CONTINUES: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
-    ANEW: tl.constexpr = -1,
+    SPLIT: tl.constexpr = 0,
 ):
     """Set the base to ``decoded`` [ROWS, WIDTH] float32, 0 where nothing is ``inside``; returns it as a receiver uses it.
 
@@ -36,13 +36,13 @@ def start_state(
     """
     base, trend, scales, kept, held, _ = read_state(
         state, block, state_block, trend_at, tile, tokens, place, inside, dtype,
-        CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, ANEW,
+        CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, SPLIT,
     )  # fmt: skip
     change = tl.zeros([ROWS, WIDTH], tl.float32)
     if CONTINUES:
         change = decoded - held
     new = saturated(decoded, dtype)
-    write_state(base, trend, scales, new, change, inside, kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, ANEW)
+    write_state(base, trend, scales, new, change, inside, kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, SPLIT)
     if ORDER == 2 and not EIGHT_BIT:
         if tile == 0:
             # what lies between the parts of a block, in memory that nobody may have written to

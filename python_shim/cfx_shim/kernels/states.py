@@ -6,7 +6,7 @@ import triton.language as tl
 
 from . import eight_bit
 from .arithmetic import widened
-from .placement import eights_of, scales_of
+from .placement import scales_of
 from .reconstruct import store
 
 
@@ -29,22 +29,20 @@ def read_state(
     ORDER: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
     SOFT: tl.constexpr,
-    ANEW: tl.constexpr = -1,
+    SPLIT: tl.constexpr = 0,
 ):
     """For a tile as ``placement.tile_of`` gives it, with order 1 or 2.
 
-    ``ANEW``: where a state's groups of 32 channels are not whole in a row of the tile, the channel with which they begin anew, 0 if
-    they do not.
+    ``SPLIT``: 0, or where groups of 32 channels are not whole in a row of the tile, the channel with which they begin anew,
+    ``CHANNELS`` where they do not.
 
     ``state_block``: from one block to the next in elements of ``state``; ``trend_at``: to the trend, in bytes.
     Returns pointers to the tile's base, to its trend and to its scales, which scales exist, and in float32 [ROWS, WIDTH]
     the base and the trend (with order 1: the base again; what there is none of points to the base).
     """
     scale_place, kept = place, inside
-    if ANEW >= 0:
-        scale_place, kept = eights_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ANEW)
-    elif EIGHT_BIT or ORDER == 2:
-        scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    if EIGHT_BIT or ORDER == 2:
+        scale_place, kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
     begin = state + block.to(tl.int64) * state_block
     return read_at(begin, trend_at, place, inside, scale_place, kept, dtype, ROWS, WIDTH, ORDER, EIGHT_BIT, SOFT)
 
@@ -97,12 +95,12 @@ def write_state(
     SOFT: tl.constexpr,
     GROUP: tl.constexpr = 0,
     GROUPS: tl.constexpr = 1,
-    ANEW: tl.constexpr = -1,
+    SPLIT: tl.constexpr = 0,
 ):
     """Put the base ``new`` and the trend ``change``, 0 where nothing is ``inside``, where ``read_state`` found them."""
     if EIGHT_BIT:
-        eight_bit.write(base, scales, new, change, inside, kept, ORDER, ROWS, WIDTH, GROUP, GROUPS, ANEW)
+        eight_bit.write(base, scales, new, change, inside, kept, ORDER, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
     else:
         store(base, new, inside, SOFT)
         if ORDER == 2:
-            eight_bit.write(trend, scales, change, change, inside, kept, 1, ROWS, WIDTH, GROUP, GROUPS, ANEW)
+            eight_bit.write(trend, scales, change, change, inside, kept, 1, ROWS, WIDTH, GROUP, GROUPS, SPLIT)

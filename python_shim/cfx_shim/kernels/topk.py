@@ -47,7 +47,7 @@ def encode_kernel(
     ORDER: tl.constexpr,
     FEEDBACK: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: tiles of tokens' stretches, blocks, sections. ``counter``: as for ``per_token.report``."""
@@ -63,7 +63,7 @@ def encode_kernel(
     if ORDER >= 1:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
-            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
         delta = delta - held
         if ORDER == 2:
@@ -79,7 +79,7 @@ def encode_kernel(
         new, change = moved(held, predicted, spread(stored, position, ROWS, WIDTH), x.dtype.element_ty, ORDER, 1.0)
         if not FEEDBACK:
             new = widened(value, SOFT)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, ANEW)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, SPLIT)
     seen = tl.max(tl.max((~finite).to(tl.int32), axis=1), axis=0)
     report(seen, counter, message, message_stride, flags, peers, first)
 
@@ -108,7 +108,7 @@ def decode_kernel(
     STRETCHES: tl.constexpr,
     ORDER: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid as for encode; ``out`` and ``DTYPE`` as for ``decode.decode_kernel``."""
@@ -127,7 +127,7 @@ def decode_kernel(
     else:
         base, trend, state_scales, scale_kept, held, last = read_state(
             state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
-            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, ANEW,
+            CHANNELS, ROWS, WIDTH, WIDTH, STRETCHES, ORDER, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
         predicted = held
         if ORDER == 2:
@@ -136,7 +136,7 @@ def decode_kernel(
         if EIGHT_BIT or ORDER == 2:
             # a position may lie beyond the last channel
             new, change = tl.where(inside, new, 0.0), tl.where(inside, change, 0.0)
-        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, ANEW)
+        write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, SPLIT)
         if EIGHT_BIT:
             tl.store(out, narrowed(new, DTYPE, SOFT), mask=inside)
 

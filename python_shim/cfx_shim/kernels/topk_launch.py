@@ -3,15 +3,15 @@
 import triton
 
 from . import formats, tiles
-from .launch import OPTIONS, TYPES, decode_warps, groups_begin_anew, interpreted, state_steps, take_statistics, three
+from .launch import OPTIONS, TYPES, decode_warps, interpreted, split_of, state_steps, take_statistics, three
 from .per_token_launch import counter
 from .topk import decode_kernel, encode_kernel
 
 
 def _constants(channels, order, eight_bit, soft):
     rows, width, stretches = tiles.rows_of_stretches(channels)
-    anew = groups_begin_anew(channels, width, stretches, order, eight_bit)
-    if anew > 0:
+    split = split_of(channels, width, stretches, order, eight_bit)
+    if split:
         # a group may not part between stretches
         (rows, width), stretches = tiles.rows_and_width(channels, 1), 1
     return {
@@ -21,7 +21,7 @@ def _constants(channels, order, eight_bit, soft):
         "STRETCHES": stretches,
         "ORDER": order,
         "EIGHT_BIT": eight_bit,
-        "ANEW": anew,
+        "SPLIT": split,
         "SOFT": soft,
     }
 

@@ -10,7 +10,7 @@ import triton.language as tl
 from . import bit_planes
 from .arithmetic import beta_value, small_float, small_float_value, sum_over_channels, widened
 from .paths import find_paths
-from .placement import chosen, eights_of, flag, rank_of, scale_of, scales_of, stretches_of, tile_of
+from .placement import chosen, flag, rank_of, scales_of, scales_within, stretches_of, tile_of
 from .reconstruct import moved, reconstruct
 from .states import read_at, write_state
 from .trellis import bytes_before, nearest, signs_and_indices, subsets
@@ -58,7 +58,7 @@ def trellis_kernel(
     UPPER: tl.constexpr,
     GAIN: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
-    ANEW: tl.constexpr,
+    SPLIT: tl.constexpr,
     U_BIAS: tl.constexpr,
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
@@ -83,10 +83,7 @@ def trellis_kernel(
         for index in range(TILES):
             tile = program * TILES + index
             row, known, group, channel, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, 2)
-            if ANEW >= 0:
-                scale_place, there = eights_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, 2, ANEW)
-            else:
-                scale_place, there = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, 2)
+            scale_place, there = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, 2, SPLIT)
             base, trend, state_scales, scale_kept, held, predicted, left = _left(
                 x, x_token, begin, trend_at, betas, row // 2, channel, place, inside, scale_place, there, dtype,
                 CHANNELS, ROWS, WIDTH, ORDER, EIGHT_BIT, SOFT,
@@ -110,15 +107,13 @@ def trellis_kernel(
     if BITS > 1 or ORDER > 0:
         height: tl.constexpr = max(2, 2048 // STRETCH)
         for begins in range(0, first * 2 * STRETCHES, height):
-            token, known, part, channel, place, inside, byte, kept, unit, there = stretches_of(
+            token, known, part, within, channel, place, inside, byte, kept = stretches_of(
                 begins + tl.arange(0, height), program * first, tl.minimum(tokens, (program + 1) * first),
                 CHANNELS, STRETCH, GROUP, STRETCHES,
             )  # fmt: skip
-            scale_place = tl.cast(tokens, tl.int64) * CHANNELS + unit
-            if ANEW >= 0:
-                # the stretch is the whole part
-                eight = (part * GROUP)[:, None] + tl.arange(0, STRETCH // 8)[None, :] * 8
-                scale_place, there = scale_of(token[:, None], eight, tokens, CHANNELS, CHANNELS), kept
+            scale_place, there = scales_within(
+                token, known, part, within, tokens, CHANNELS, STRETCH, GROUP, 8 if SPLIT > 0 else 32, SPLIT if SPLIT > 0 else GROUP
+            )
             base, trend, state_scales, scale_kept, held, predicted, left = _left(
                 x, x_token, begin, trend_at, betas, token, channel, place, inside, scale_place, there, dtype,
                 CHANNELS, height, STRETCH, ORDER, EIGHT_BIT, SOFT,
@@ -137,7 +132,7 @@ def trellis_kernel(
             if ORDER > 0:
                 code = bit_planes.unpack(signs_and_indices(bits, before, BITS), height, STRETCH)
                 new, change = moved(held, predicted, reconstruct(code, scale, UPPER), dtype, ORDER, GAIN)
-                write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, height, STRETCH, EIGHT_BIT, SOFT, GROUP, 2, ANEW)
+                write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, height, STRETCH, EIGHT_BIT, SOFT, GROUP, 2, SPLIT)
 
 
 @triton.jit
