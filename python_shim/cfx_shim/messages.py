@@ -6,7 +6,7 @@ goes where, and all addresses, are found once: a ``Writer`` or ``Reader`` serves
 
 import torch
 
-from . import coding, kernels, statistics
+from . import coding, kernels
 from ._contract import SECTION_ALIGN
 from .cpu import launch as compiled
 from .kernels import formats
@@ -43,9 +43,8 @@ class Writer:
                 "keyframe": first.keyframe,
                 "continues": first.continues,
                 "statistics": first.statistics,
+                "histories": [histories[index] for index in indices if histories[index] is not None],
             }
-            if path == TRITON:
-                how["histories"] = [histories[index] for index in indices if histories[index] is not None]
             encode = _launches(path).Encoding([each.blocks for each in chosen], _states(states, indices), send, **how)
             self._launches.append((encode, chosen))
         self._alone = [
@@ -76,7 +75,7 @@ class Reader:
 
     def __init__(self, sections, states, receive, own):
         _check_size(sections, receive)
-        together, alone = _split(sections, reads=True)
+        together, alone = _split(sections)
         self.receive, self._sections = receive, len(sections)
         self._launches = []
         for path, codec, indices in together:
@@ -150,11 +149,11 @@ def _check_size(sections, messages):
         raise ValueError(f"a message has {messages.shape[1]} bytes; expected {expected} for {names} and the flags")
 
 
-def _split(sections, reads=False):
+def _split(sections):
     """[(path, codec, indices of sections that one launch codes)], and the indices of the others."""
     together, alone = {}, []
     for index, section in enumerate(sections):
-        kind = kernel_kind(section, reads)
+        kind = kernel_kind(section)
         if kind is None:
             alone.append(index)
         else:
@@ -167,16 +166,16 @@ def _split(sections, reads=False):
     return launches, alone
 
 
-def kernel_kind(section, reads=False):
+def kernel_kind(section):
     """What sections of one launch have in common, its path first, or None where no kernel codes the section.
 
-    Raw bytes, as of an exact keyframe, are a copy, and torch's own. What ``reads`` a section takes no statistics.
+    Raw bytes, as of an exact keyframe, are a copy, and torch's own.
     """
     blocks, codec = section.blocks, section.codec_name
     if codec is None or blocks.stride(2) != 1:
         return None
     in_eight_bits = section.order > 0 and not section.layout.in_place
-    if _compiled_take(section, reads):
+    if compiled.takes(codec, section.order, blocks, section.keyframe):
         path = COMPILED
     elif kernels.available(blocks.device) and _triton_takes(section):
         path = TRITON
@@ -187,12 +186,6 @@ def kernel_kind(section, reads=False):
     else:
         how = section.keyframe, section.treatment.feedback, section.statistics, section.keeps_history
     return path, codec, section.order, *how, in_eight_bits, blocks.dtype, blocks.shape, blocks.stride()
-
-
-def _compiled_take(section, reads):
-    # of the step before they know none, and keep none for the next
-    known = reads or section.keyframe or section.treatment.statistics != statistics.PREVIOUS
-    return known and compiled.takes(section.codec_name, section.order, section.blocks, section.keyframe)
 
 
 def _triton_takes(section):

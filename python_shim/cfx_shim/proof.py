@@ -12,7 +12,7 @@ import sys
 
 import torch
 
-from . import messages
+from . import codecs, messages, statistics
 from ._contract import CODECS, SECTION_ALIGN
 from .coding import Section
 from .cpu import arguments, launch, library
@@ -25,6 +25,8 @@ _DTYPES = torch.float32, torch.float16, torch.bfloat16
 _STEPS = 3
 # what a keyframe starts
 _STARTED = "lm1", 2
+# codecs, one with scales of either kind, that are shown to go on with statistics of the step before
+_WITH_HISTORY = "int2", "lm2"
 
 
 def failures():
@@ -55,12 +57,16 @@ def _treatments(x):
         for order in range(int(base_dtype == INT8), 3):
             if launch.takes(codec, order, x):
                 yield Treatment(codec, order, True, base_dtype=base_dtype)
+    for codec, order in itertools.product(_WITH_HISTORY, (1, 2)):
+        yield Treatment(codec, order, True, statistics=statistics.PREVIOUS)
 
 
 def _name(treatment):
     beside = " with bases in 8 bits" if treatment.base_dtype == INT8 else ""
     if treatment.keyframe != "identity":
         return f"keyframes of {treatment.keyframe}{beside}"
+    if treatment.statistics != statistics.EXACT:
+        beside = f" with statistics of a step before{beside}"
     return f"{treatment.codec} of order {treatment.order}{beside}"
 
 
@@ -71,18 +77,20 @@ def _difference(treatment, steps):
     sender, receiver, plain_sender, plain_receiver = (
         torch.zeros(layout.shape(1), dtype=layout.stored) if treatment.order else None for _ in range(4)
     )  # fmt: skip
+    history, plain_history = _histories(treatment, steps[0])
     for number, x in enumerate(steps):
         section = Section("q", x, treatment)
         section.keyframe, section.continues = treatment.keyframe != "identity" and number % 2 == 0, number > 0
+        section.statistics = treatment.statistics if number > 0 else statistics.EXACT
         # what is searched for may be something else; then plain torch has to decode it to the same
         searched = arguments.factor_bits(section.codec_name) > 0
         message = torch.zeros((1, aligned(section.bytes) + SECTION_ALIGN), dtype=torch.uint8)
-        messages.write([section], [sender], message, None)
+        messages.write([section], [sender], message, None, [history])
         values = messages.read([section], [receiver], message, None)[0]
         with library.set_aside():
             plain = message.clone() if searched else torch.zeros_like(message)
             if not searched:
-                messages.write([section], [plain_sender], plain, None)
+                messages.write([section], [plain_sender], plain, None, [plain_history])
             plain_values = messages.read([section], [plain_receiver], plain, None)[0]
         if not torch.equal(message, plain):
             return f"other bytes in step {number}"
@@ -90,7 +98,16 @@ def _difference(treatment, steps):
             return f"other values in step {number}"
         if treatment.order and not (_same(sender, receiver) and _same(receiver, plain_receiver)):
             return f"another base in step {number}"
+        if history is not None and not torch.equal(history, plain_history):
+            return f"other statistics for the step after step {number}"
     return None
+
+
+def _histories(treatment, x):
+    if treatment.statistics != statistics.PREVIOUS:
+        return None, None
+    kept = statistics.layout(codecs.load(treatment.codec), x.shape[2])
+    return tuple(torch.zeros(kept.shape(1), dtype=kept.stored) for _ in range(2))
 
 
 def _same(one, other):

@@ -2,7 +2,7 @@
 
 import torch
 
-from cfx_shim import messages
+from cfx_shim import codecs, messages, statistics
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.cpu import launch, library
@@ -33,7 +33,8 @@ def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtyp
     """Every message, state and value of a sender and a receiver over ``steps``, a list of blocks [P, N, C].
 
     Block 0 of several is the sender's own; further sections hold the same blocks, later ones scaled. With ``keyframe``, a
-    codec, every second send is one in it, the first of which finds a state that nobody has written to. ``taken``: what statistics are of.
+    codec, every second send is one in it, the first of which finds a state that nobody has written to. ``taken``: what statistics
+    are of; of the step before, what a sender keeps for the next one is seen too, and the first send's are exact.
     """
     seen = []
     shape, layout = steps[0].shape, section_of(steps[0], codec, order, base_dtype=base_dtype).layout
@@ -45,22 +46,29 @@ def run(steps, codec, order, feedback=True, sections=1, keyframe=None, base_dtyp
     if keyframe:
         for index, state in enumerate(each for end in kept for each in end if each is not None):
             bits_of(state).fill_(0xFF - index)
+    histories = [None] * sections
+    if taken == statistics.PREVIOUS:
+        kind = statistics.layout(codecs.load(codec), shape[2])
+        histories = [torch.full(kind.shape(count), 0xAB, dtype=torch.uint8) for _ in range(sections)]
     for number, blocks in enumerate(steps):
         scaled = [blocks if index == 0 else blocks * 0.5**index for index in range(sections)]
         alike = [section_of(each, codec, order, feedback, base_dtype, taken) for each in scaled]
         for section in alike if keyframe else ():
             section.treatment = Treatment(codec, order, feedback, keyframe, base_dtype)
             section.keyframe, section.continues = number % 2 == 0, number > 0 and order > 0
+        if taken == statistics.PREVIOUS and number == 0:
+            for section in alike:
+                section.statistics = statistics.EXACT
         size = 0
         for section in alike:
             section.offset = size
             size += aligned(section.bytes)
         # messages lie in a buffer of more than one step's: rows are apart
         message = torch.full((shape[0], size + SECTION_ALIGN + 48), 0xAB, dtype=torch.uint8)[:, : size + SECTION_ALIGN]
-        messages.write(alike, kept[0], message, own)
+        messages.write(alike, kept[0], message, own, histories)
         values = messages.read(alike, kept[1], message, own)
         seen += [message.clone(), torch.stack([torch.stack(each) for each in values])]
-        seen += [state.clone() for state in (*kept[0], *kept[1]) if state is not None]
+        seen += [each.clone() for each in (*kept[0], *kept[1], *histories) if each is not None]
         if order and feedback:
             assert all(torch.equal(bits_of(sender), bits_of(receiver)) for sender, receiver in zip(*kept))
     return seen

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from .. import codecs, state
+from .. import codecs, state, statistics
 from ..codecs import _factor_fit, _log_scales, _sample, int4, lowrank, lowrank_fit, lowrank_int4
 from ..kernels import formats
 from . import library, low_rank_room, shared, tables
@@ -25,11 +25,12 @@ _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.
 @functools.cache
 def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
-    continues, eight_bit=False, alone=False, sampled=False,
+    continues, eight_bit=False, alone=False, taken=statistics.EXACT, history_step=0,
 ):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs).
 
-    ``eight_bit``: of how the state is kept. ``sampled``: whether statistics are of a sample of the tokens.
+    ``eight_bit``: of how the state is kept. ``taken``: what statistics are of, as in ``cfx_shim.statistics``; ``history_step``:
+    bytes from one block's history to the next, or 0 where none is kept.
 
     ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself.
     """
@@ -57,7 +58,9 @@ def of_call(
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
     }
-    numbers[shared.TAKEN], numbers[shared.STRIDE] = _sample.of_tokens(tokens) if sampled else (tokens, 1)
+    sample = numbers[shared.HISTORY_TAKEN], numbers[shared.HISTORY_STRIDE] = _sample.of_tokens(tokens)
+    numbers[shared.TAKEN], numbers[shared.STRIDE] = sample if taken == statistics.SAMPLED else (tokens, 1)
+    numbers |= {shared.HISTORY_STEP: history_step, shared.FROM_HISTORY: taken == statistics.PREVIOUS}
     if factor_bits(codec):
         return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback})
     order = 0 if keyframe else kept_order
@@ -94,11 +97,13 @@ def of_call(
     if form.trellis:
         # planes of a batch, in whole vectors of words, and of one token's signs and sizes
         of_rows += shared.PATHS_BYTES + -(-channels // (32 * _VECTOR)) * 64 * (batch * form.bits + form.bits + 1) + 64
-    scratch = max(of_statistics, of_rows)
-    if alone:
+    scratch = max(of_statistics, of_rows, shared.history_bytes(width) if history_step else 0)
+    if taken == statistics.PREVIOUS:
+        strips = 0
+    elif alone:
         numbers[shared.WITH_STATISTICS] = True
         rows_are_read_whole = strips == 1 and not numbers[shared.RAGGED] and dtype == torch.float32
-        if form.half_scales and order == 1 and rows_are_read_whole and not eight_bit and not sampled:
+        if form.half_scales and order == 1 and rows_are_read_whole and not eight_bit and taken == statistics.EXACT:
             numbers[shared.SUMS_AT] = scratch = -(-scratch // 64) * 64
             scratch += 2 * shared.sums_bytes(tokens)
         strips = 0

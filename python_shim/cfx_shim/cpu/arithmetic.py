@@ -245,6 +245,15 @@ def sum_on_grid(row, first, last, rounder):
 
 
 @inlined
+def signed_sum_on_grid(row, first, last, rounder):
+    """The same of row[first:last] itself. ``rounder``: the vector that ``rounder_of`` gives."""
+    steps, adding = all_ints(0), value_of(rounder)
+    for c in range(first, last, LANES):
+        steps = steps + (bits_of(floats_at(row + 4 * c) + adding) - rounder)
+    return sum_of(steps)
+
+
+@inlined
 def value_of_steps(steps, largest, shift):
     """``_sums.over_channels`` of rows of which these are the steps: NaN where one is NaN or Inf or the sum may pass float32."""
     exponent = (largest >> all_ints(23)) + all_ints(shift)

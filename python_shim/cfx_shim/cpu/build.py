@@ -7,7 +7,7 @@ drops the wrapper that would call into numba and Python: loading it takes neithe
 from llvmlite import binding
 from numba import cfunc, types
 
-from . import decode, encode, int4, low_rank, low_rank_decode, per_token, statistics, topk
+from . import decode, encode, history, int4, low_rank, low_rank_decode, per_token, statistics, topk
 
 
 def compiled(machine, kernels, arguments):
@@ -27,7 +27,7 @@ def compiled(machine, kernels, arguments):
 
 def _code_of(name, signature):
     """The kernel's module in LLVM's terms; nothing but the kernel, under its own name, is visible outside it."""
-    files = (statistics, encode, decode, per_token, topk, int4, low_rank, low_rank_decode)
+    files = (statistics, history, encode, decode, per_token, topk, int4, low_rank, low_rank_decode)
     function = next(getattr(file, name) for file in files if hasattr(file, name))
     code = binding.parse_assembly(cfunc(signature, error_model="numpy")(function).inspect_llvm())
     for each in code.functions:

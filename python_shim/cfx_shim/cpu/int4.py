@@ -10,7 +10,7 @@ from .means import mean_bits, stored_means
 from .parts import read_parts, write_parts
 from .starts import start_token
 from .states import used_at
-from .statistics import FINITE_VALUES, sum_up
+from .statistics import FINITE_VALUES, rows_of, sum_up
 from .vectors import (
     LANES,
     above,
@@ -62,10 +62,10 @@ def int4_statistics_kernel(common, sections, first, last, scratch):
         section = sections + index // (blocks * strips) * shared.SECTION_BYTES
         block, start = index // strips % blocks, index % strips * width
         count = min(width, channels - start)
-        sum_up(common, section, block, start, count, FINITE_VALUES, scratch)
+        sum_up(common, section, block, start, count, tokens, 1, FINITE_VALUES, scratch)
         rank = block + (block >= whole_at(common + shared.OWN))
         means = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-        total = scratch + 64 + 4 * 4 * rounded_up(count)
+        _, _, total = rows_of(scratch, count)
         for c in range(0, count, LANES):
             put_shorts(scratch, mean_bits(floats_at(total + 4 * c) / all_tokens))
             copy_bytes(scratch, means + 2 * (start + c), 2 * min(count - c, LANES))

@@ -44,22 +44,23 @@ class Encoding:
     """See ``kernels.ops.Encoding``. Any channels that are side by side."""
 
     def __init__(
-        self, xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False, statistics="exact"
+        self, xs, states, message, offsets, own, codec, order, feedback, first, keyframe=False, continues=False, statistics="exact",
+        histories=(),
     ):  # fmt: skip
         x = xs[0]
         peers, tokens, channels = x.shape
         blocks = peers - (own < peers)
         steps = x.stride(0), x.stride(1), message.stride(0)
-        self._sections, count = _Sections(xs, states, message, offsets), len(xs) * blocks
+        self._sections, count = _Sections(xs, states, message, offsets, histories), len(xs) * blocks
         self._elements, kernels = count * tokens * channels, library.kernels()
         # one thread goes block by block, so that what statistics have read is in cache for what codes it
-        alone = _workers(self._elements) == 1
+        alone = _workers(self._elements) == 1 and not histories
         self._workers = 1 if alone else None
         self._told, strips, self._scratch = arguments.of_call(
             codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states), alone,
-            statistics == "sampled",
+            statistics, histories[0].stride(0) if histories else 0,
         )
-        passes = [("statistics", count * strips), ("encode", count * tokens)]
+        passes = [("statistics", count * strips), ("history", len(histories) * blocks), ("encode", count * tokens)]
         self._passes = [(kernels[arguments.kernel_name(codec, end)], pieces) for end, pieces in passes if pieces]
         self._search = None
         if arguments.factor_bits(codec) > 2:
@@ -134,9 +135,10 @@ class _Search:
 
 
 class _Sections:
-    """Addresses of each section: x's, its state's, its payload's. Without states x, or what is decoded, is in their place."""
+    """Addresses of each section: x's, its state's, its payload's and its history's, if there is one. Without states x, or what
+    is decoded, is in their place."""
 
-    def __init__(self, xs, states, message, offsets):
+    def __init__(self, xs, states, message, offsets, histories=()):
         start, size = message.data_ptr(), shared.SECTION_BYTES // 8
         self._addresses = (ctypes.c_int64 * (size * len(xs)))()
         self.address = ctypes.addressof(self._addresses)
@@ -145,9 +147,11 @@ class _Sections:
             self._addresses[size * index + shared.PAYLOAD // 8] = start + offset
         for (_, place), state in zip(self._alike, states):
             self._addresses[place] = state.data_ptr()
+        for index, history in enumerate(histories):
+            self._addresses[size * index + shared.HISTORY // 8] = history.data_ptr()
         self._stateless = not states
         # what addresses point to
-        self._kept = states, message
+        self._kept = states, message, histories
 
     def take(self, xs):
         """From now on the tensors ``xs``."""

@@ -16,7 +16,7 @@ import stat
 
 # each takes addresses and numbers, ``(common, sections, first, last, scratch)`` (see ``shared``), and gives a number
 KERNELS = (
-    *("statistics_kernel", "encode_kernel", "decode_kernel"),
+    *("statistics_kernel", "history_kernel", "encode_kernel", "decode_kernel"),
     *("per_token_encode_kernel", "per_token_decode_kernel", "topk_encode_kernel", "topk_decode_kernel"),
     *("int4_statistics_kernel", "int4_encode_kernel", "int4_decode_kernel"),
     *("low_rank_encode_kernel", "low_rank_decode_kernel"),
@@ -25,7 +25,7 @@ ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
     for name in (
-        *("vectors", "arithmetic", "shared", "parts", "groups", "eight_bit", "trend", "states", "levels", "means", "starts", "digits", "statistics", "encode"),
+        *("vectors", "arithmetic", "shared", "parts", "groups", "eight_bit", "trend", "states", "levels", "means", "starts", "digits", "statistics", "history", "encode"),
         *("decode", "per_token", "topk", "int4", "trellis", "matrices", "low_rank_room", "factor_fit", "low_rank"),
         *("low_rank_decode", "build"),
     )

@@ -63,7 +63,7 @@ def write_parts(row, address, saturate, common, rest):
 @inlined
 def read_channels(common, payload, v, beta, rest):
     """Channel scales and betas as stored, in float32; returns where the codes begin."""
-    scales, bias = payload + 2 * whole_at(common + shared.TOKENS), whole_at(common + shared.V_BIAS)
+    scales, bias = channel_scales_of(common, payload), whole_at(common + shared.V_BIAS)
     if whole_at(common + shared.HALF_SCALES):
         read_parts(v, scales, HALF_SCALE, 0, 2, common, rest)
     else:
@@ -74,9 +74,15 @@ def read_channels(common, payload, v, beta, rest):
 
 
 @inlined
+def channel_scales_of(common, payload):
+    """Where a payload's scales of channels begin: behind those of tokens, of 2 bytes."""
+    return payload + 2 * whole_at(common + shared.TOKENS)
+
+
+@inlined
 def planes_of(common, payload):
-    """Where a payload's codes begin: behind scales of tokens, of 2 bytes, and those of channels."""
-    return payload + 2 * whole_at(common + shared.TOKENS) + whole_at(common + shared.SCALES) * whole_at(common + shared.CHANNELS)
+    """Where a payload's codes begin: behind all scales."""
+    return channel_scales_of(common, payload) + whole_at(common + shared.SCALES) * whole_at(common + shared.CHANNELS)
 
 
 @inlined

@@ -1,6 +1,6 @@
 """What a kernel is told, in memory that ``launch`` writes and kernels read: places in bytes, 8 for each number.
 
-One block is common to all sections of a call; of each section there are three addresses. Steps are bytes from one token,
+One block is common to all sections of a call; of each section there are four addresses. Steps are bytes from one token,
 block or message to the next.
 """
 
@@ -31,13 +31,21 @@ WITH_STATISTICS, SUMS_AT = 8 * 72, 8 * 73
 EIGHT_BIT = 8 * 74
 # of the sample of tokens that statistics are taken from, how many and how far apart
 TAKEN, STRIDE = 8 * 75, 8 * 76
-COMMON_BYTES = 8 * 77
+# of the statistics that a send keeps for the step after: bytes from one block's to the next, whether its own are those of the
+# step before, and the sample that they are from
+HISTORY_STEP, FROM_HISTORY, HISTORY_TAKEN, HISTORY_STRIDE = 8 * 77, 8 * 78, 8 * 79, 8 * 80
+COMMON_BYTES = 8 * 81
 # in scratch of what encodes, behind vectors of tokens' numbers
 ROWS_AT = 9 * 64
 
-X, STATE, PAYLOAD, SECTION_BYTES = 0, 8, 16, 24
+X, STATE, PAYLOAD, HISTORY, SECTION_BYTES = 0, 8, 16, 24, 32
 # of scratch, for a path of every lane
 PATHS_BYTES = 64 * (8 + 24 + 128 + 256)
+
+
+def history_bytes(width):
+    """Of scratch, for sums of a sample's tokens and rows of ``width`` numbers."""
+    return 64 * (1 + 8 * 8) + 4 * 4 * width
 
 
 def sums_bytes(tokens):

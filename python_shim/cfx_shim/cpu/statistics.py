@@ -27,7 +27,7 @@ from .arithmetic import (
     small_float,
 )
 from .means import mean_bits
-from .parts import betas_of, planes_of
+from .parts import betas_of, channel_scales_of, planes_of
 from .eight_bit import read_span
 from .groups import groups_of, read_groups
 from .trend import first_group
@@ -61,8 +61,8 @@ sums_bytes = inlined(shared.sums_bytes)
 
 _SUM_LANES = 64
 # what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself,
-# magnitudes without the prediction, or itself with 0 for NaN and Inf
-_SQUARES, _MAGNITUDES, _PRODUCTS, _VALUES, _MISSED, FINITE_VALUES = 0, 1, 2, 3, 4, 5
+# magnitudes without the prediction, itself with 0 for NaN and Inf, or squares without the prediction
+SQUARES, MAGNITUDES, _PRODUCTS, _VALUES, MISSED, FINITE_VALUES, MISSED_SQUARES = 0, 1, 2, 3, 4, 5, 6
 
 
 def statistics_kernel(common, sections, first, last, scratch):
@@ -70,7 +70,7 @@ def statistics_kernel(common, sections, first, last, scratch):
 
     They begin anew where groups of the trend's channels do.
     """
-    blocks, (of_first, strips) = whole_at(common + shared.BLOCKS), _strips(common)
+    blocks, (of_first, strips) = whole_at(common + shared.BLOCKS), strips_of(common)
     for index in range(first, last):
         section, strip = sections + index // (blocks * strips) * shared.SECTION_BYTES, index % strips
         _strip(common, section, index // strips % blocks, strip, of_first, scratch)
@@ -80,29 +80,41 @@ def statistics_kernel(common, sections, first, last, scratch):
 @inlined
 def take_statistics(common, section, block, scratch):
     """The same of all strips of a block, and where ``shared.SUMS_AT`` says so the sums of its tokens, and of 1 bit the codes."""
-    of_first, strips = _strips(common)
+    of_first, strips = strips_of(common)
     for strip in range(strips):
         _strip(common, section, block, strip, of_first, scratch)
 
 
 @inlined
-def _strips(common):
+def strips_of(common):
     """(strips before channels begin anew, all of a block's)."""
     channels, split, width = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT), whole_at(common + shared.STRIP)
     of_first = (split + width - 1) // width
     return of_first, of_first + (channels - split + width - 1) // width
 
 
-@called
-def _strip(common, section, block, strip, of_first, scratch):
-    """One of a block's strips of channels, of which ``of_first`` are before channels begin anew."""
+@inlined
+def channels_of(common, strip, of_first):
+    """(the first channel, how many) of one of a block's strips, of which ``of_first`` are before channels begin anew."""
     split, width = whole_at(common + shared.SPLIT), whole_at(common + shared.STRIP)
     start, end = strip * width, split
     if strip >= of_first:
         start, end = split + (strip - of_first) * width, whole_at(common + shared.CHANNELS)
-    count = min(width, end - start)
-    row_bytes, rest, base_row = 4 * rounded_up(count), scratch, scratch + 64 + 4 * rounded_up(count)
-    beta_row, total = scratch + 64 + 3 * row_bytes, scratch + 64 + 4 * row_bytes
+    return start, min(width, end - start)
+
+
+@inlined
+def rows_of(scratch, count):
+    """(base, beta, sums) of ``count`` channels in scratch, as ``sum_up`` finds and leaves them."""
+    row_bytes = 4 * rounded_up(count)
+    return scratch + 64 + row_bytes, scratch + 64 + 3 * row_bytes, scratch + 64 + 4 * row_bytes
+
+
+@called
+def _strip(common, section, block, strip, of_first, scratch):
+    start, count = channels_of(common, strip, of_first)
+    rest, row_bytes, (base_row, beta_row, total) = scratch, 4 * rounded_up(count), rows_of(scratch, count)
+    taken, stride = whole_at(common + shared.TAKEN), whole_at(common + shared.STRIDE)
     # with order 0 there is no base, or what is taken off stands in its place
     clear(base_row, rounded_up(count))
     centred, order, size = whole_at(common + shared.CENTRED), whole_at(common + shared.ORDER), whole_at(common + shared.SCALES)
@@ -110,31 +122,31 @@ def _strip(common, section, block, strip, of_first, scratch):
     if centred or (order == 2 and size == 2):
         passes = 2
     for number in range(passes):
-        measure = _SQUARES
+        measure = SQUARES
         if centred and number == 0:
             measure = _VALUES
         elif order == 2 and number == 0:
             measure = _PRODUCTS
         elif order == 2:
-            measure = _MISSED
+            measure = MISSED
         elif size == 2:
-            measure = _MAGNITUDES
-        sum_up(common, section, block, start, count, measure, scratch)
+            measure = MAGNITUDES
+        sum_up(common, section, block, start, count, taken, stride, measure, scratch)
         if measure == _VALUES:
             _store_means(common, section, block, start, count, total, base_row, rest)
         elif measure == _PRODUCTS:
             _store_betas(common, section, block, start, count, total, row_bytes, beta_row, rest)
     if size:
-        _store_scales(common, section, block, start, count, total, rest)
+        store_scales(common, _scales_at(common, section, block) + size * start, count, taken, total, rest)
 
 
 @inlined
-def sum_up(common, section, block, start, count, measure, scratch):
-    """Leaves the sums behind ``scratch``' first 64 bytes and four rows, of which the second is the base with order 0, and the
-    last beta."""
+def sum_up(common, section, block, start, count, taken, stride, measure, scratch):
+    """Leaves the sums over ``taken`` tokens, every ``stride``-th, behind ``scratch``' first 64 bytes and four rows, of which the
+    second is the base with order 0, and the last beta."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
-    lanes, taken, stride = whole_at(common + shared.LANES), whole_at(common + shared.TAKEN), whole_at(common + shared.STRIDE)
+    lanes = whole_at(common + shared.LANES)
     rank = block + (block >= whole_at(common + shared.OWN))
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP) + start * item
@@ -159,7 +171,7 @@ def sum_up(common, section, block, start, count, measure, scratch):
         total = stack + depth * lanes * lane_bytes
         clear(total, lanes * sums * width)
         for begin in range(_reversed_bits(leaf, groups) * lanes, taken, _SUM_LANES):
-            if measure == _MAGNITUDES and sums_at > 0:
+            if measure == MAGNITUDES and sums_at > 0:
                 here, sums_here = min(lanes, taken - begin), scratch + sums_at + 4 * begin
                 x_here, base_here = x + begin * x_step, base + begin * state_step
                 if whole_at(common + shared.BITS) == 1:
@@ -218,14 +230,18 @@ def _add(total, row_bytes, x, base, trend, beta, measure):
             put_floats(own, floats_at(own) + delta * delta)
             put_floats(mixed, floats_at(mixed) + delta * last)
             put_floats(trends, floats_at(trends) + last * last)
-    elif measure == _MAGNITUDES:
+    elif measure == MAGNITUDES:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at)
             put_floats(total + at, floats_at(total + at) + magnitude(delta))
-    elif measure == _MISSED:
+    elif measure == MISSED:
         for at in range(0, row_bytes, 4 * LANES):
             delta = floats_at(x + at) - floats_at(base + at) - floats_at(trend + at) * floats_at(beta + at)
             put_floats(total + at, floats_at(total + at) + magnitude(delta))
+    elif measure == MISSED_SQUARES:
+        for at in range(0, row_bytes, 4 * LANES):
+            delta = floats_at(x + at) - floats_at(base + at) - floats_at(trend + at) * floats_at(beta + at)
+            put_floats(total + at, floats_at(total + at) + delta * delta)
     elif measure == _VALUES:
         for at in range(0, row_bytes, 4 * LANES):
             put_floats(total + at, floats_at(total + at) + floats_at(x + at))
@@ -318,14 +334,17 @@ def _store_betas(common, section, block, start, count, total, row_bytes, row, re
 
 
 @inlined
-def _store_scales(common, section, block, start, count, total, rest):
-    """Scales of the sums at ``total`` into the block's message."""
-    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
-    size = whole_at(common + shared.SCALES)
+def _scales_at(common, section, block):
+    """Where the scales of a block's channels are in its message."""
     rank = block + (block >= whole_at(common + shared.OWN))
-    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
-    tokens = whole_at(common + shared.TOKENS)
-    scales, of_taken = payload + 2 * tokens + size * start, all_floats(np.float32(whole_at(common + shared.TAKEN)))
+    return channel_scales_of(common, whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP))
+
+
+@inlined
+def store_scales(common, scales, count, taken, total, rest):
+    """The stored ``scales`` become those of the sums over ``taken`` tokens at ``total``."""
+    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
+    size, of_taken = whole_at(common + shared.SCALES), all_floats(np.float32(taken))
     for c in range(0, count, LANES):
         own, here = floats_at(total + 4 * c) / of_taken, min(count - c, LANES)
         if size == 2:
