@@ -1,5 +1,5 @@
 /** Pure: what is measured of which codec, as the Python side gets it (python_shim/cfx_bench/codecs_main.py). */
-import { CODECS, type CodecFacts, type CodecName, predictorBytes } from './codec.js';
+import { CODECS, type CodecFacts, type CodecName, choosesStatistics, predictorBytes, type Statistics } from './codec.js';
 import { CfxError } from './errors.js';
 import { list } from './nearest.js';
 import { compilePlan, type Plan } from './plan.js';
@@ -26,6 +26,7 @@ export type Order = 0 | 1 | 2;
 export interface JobCodec {
   codec: CodecName;
   order: Order;
+  statistics: Statistics;
   plan: Plan;
   /** Blocks that the gate looks at, with the bytes that a section of such a block has to take. */
   checked: { tokens: number; channels: number; bytes: number }[];
@@ -112,14 +113,21 @@ export const sectionBytes = (codec: CodecName, order: Order, tokens: number, cha
   return CODECS[codec].payloadBytes(shape) + (order === 2 ? predictorBytes(shape) : 0);
 };
 
-export function jobCodecs(codecs: CodecName[], { tokens, channels, dtype }: BenchShape): JobCodec[] {
+/** `wanted` statistics are for codecs that can do with other than exact ones. */
+export function jobCodecs(
+  codecs: CodecName[],
+  { tokens, channels, dtype }: BenchShape,
+  wanted: Statistics = 'exact',
+): JobCodec[] {
   const blocks = [RAGGED, { tokens: Math.min(tokens, CHECKED_TOKENS), channels }];
   return codecs.map((codec) => {
     const order = orderOf(codec);
+    const statistics = choosesStatistics(codec, order, true) ? wanted : 'exact';
     return {
       codec,
       order,
-      plan: compilePlan({ name: codec, rules: [{ codec, residualOrder: order }] }),
+      statistics,
+      plan: compilePlan({ name: codec, rules: [{ codec, residualOrder: order, statistics }] }),
       checked: blocks.map((block) => ({ ...block, bytes: sectionBytes(codec, order, block.tokens, block.channels, dtype) })),
       paper: PAPER_CLASS[codec] ?? null,
     };

@@ -1,5 +1,5 @@
 /** What `cfx bench codecs` found: the table is a rendering of this (schemas/benchmark.schema.json). */
-import type { CodecName } from './codec.js';
+import type { CodecName, Statistics } from './codec.js';
 
 /** A codec's error in the closed loop on one signal. */
 export interface SignalError {
@@ -38,6 +38,8 @@ export interface CodecRow {
   codec: CodecName;
   /** As the presets that use the codec have it. */
   residualOrder: 0 | 1 | 2;
+  /** What channel scales and the predictor's coefficients are of; always "exact" for codecs that have neither to choose. */
+  statistics: Statistics;
   /** Of one block; with residual order 2 the predictor's included. */
   payloadBytes: number;
   /** @fraction */

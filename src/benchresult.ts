@@ -79,7 +79,7 @@ export function assembleBenchmark(
     trace: job.trace,
     model: { ...model, copyMicroseconds: timeOf(2 * blockBytes, 1, model) },
     codecs: job.codecs.map((entry): CodecRow => {
-      const { codec, order, paper } = entry;
+      const { codec, order, statistics, paper } = entry;
       const { traffic, copySeconds, encodeSeconds, decodeSeconds, ...how } = measured.times[codec]!;
       const payloadBytes = sectionBytes(codec, order, tokens, channels, dtype);
       const large = measured.large?.codecs[codec];
@@ -87,6 +87,7 @@ export function assembleBenchmark(
       return {
         codec,
         residualOrder: order,
+        statistics,
         payloadBytes,
         bitsPerElement: (8 * payloadBytes) / (tokens * channels),
         ratio: blockBytes / payloadBytes,

@@ -11,6 +11,9 @@ const orNone = (value: number | null, text: (value: number) => string): string =
 const fraction = (value: number): string => value.toFixed(4).replace(/^0/, '');
 const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
 
+const label = ({ codec, statistics }: Pick<CodecRow, 'codec' | 'statistics'>): string =>
+  statistics === 'exact' ? codec : `${codec}, ${statistics}`;
+
 const encodeRatio = (row: CodecRow) => row.encodeMicroseconds / row.copyMicroseconds;
 const decodeRatio = (row: CodecRow) => row.decodeMicroseconds / row.copyMicroseconds;
 
@@ -48,7 +51,7 @@ function errors({ codecs, trace }: CodecBenchmark): string[] {
   const signals = codecs[0]?.errors.map(({ signal }) => signal) ?? [];
   const blocks = trace === null ? 'of 264 × 256' : 'of the trace';
   const rows = codecs.map((row) => [
-    row.codec,
+    label(row),
     String(row.residualOrder),
     row.payloadBytes.toLocaleString('en-US'),
     figure(row.bitsPerElement),
@@ -92,7 +95,7 @@ function times(benchmark: CodecBenchmark): string[] {
   ];
   const columns = optional.filter(([there]) => there);
   const rows = codecs.map((row) => [
-    row.codec,
+    label(row),
     PATHS[row.path] + (row.graph ? ', graph' : device === 'cuda' ? ', eager' : ''),
     figure(row.copyMicroseconds),
     figure(row.encodeMicroseconds),
@@ -128,8 +131,8 @@ function times(benchmark: CodecBenchmark): string[] {
 
 function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
   const { gigabytesPerSecond, launchMicroseconds, copyMicroseconds } = model;
-  const rows = codecs.map(({ codec, modelled: time }) => [
-    codec,
+  const rows = codecs.map(({ modelled: time, ...row }) => [
+    label(row),
     ...(time === null
       ? Array<string>(8).fill(NONE)
       : [
@@ -152,6 +155,12 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
     "Decode is of one peer's block; one launch serves all peers. Encode's first launch takes statistics, for which it reads",
     "tensor and state once more (twice where channels' means go off first, or binary and int2 are sent with a prediction); a",
     'cache that holds both would spare it that.',
+    ...(codecs.some(({ statistics }) => statistics === 'sampled')
+      ? ['Statistics that are "sampled" read 128 tokens of a block.']
+      : []),
+    ...(codecs.some(({ statistics }) => statistics === 'previous')
+      ? ['Those of the "previous" step need no launch; with tcq1 … tcq3 one finds scales of tokens before paths.']
+      : []),
     ...(codecs.some((row) => row.modelled === null)
       ? [`${NONE}: no kernels; on a GPU these codecs are plain torch, of which no traffic is known.`]
       : []),

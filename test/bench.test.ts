@@ -6,7 +6,7 @@ import { type BenchJob, chosenCodecs, DEFAULT_CODECS, DEMO, FLUX, jobCodecs, ord
 import type { CodecBenchmark } from '../src/benchmark.js';
 import { assembleBenchmark, type Measured } from '../src/benchresult.js';
 import { renderBenchmark } from '../src/benchtable.js';
-import type { CodecName } from '../src/codec.js';
+import type { CodecName, Statistics } from '../src/codec.js';
 import { runProgram } from '../src/program.js';
 import { mistakesOf } from '../src/validate.js';
 
@@ -55,6 +55,12 @@ describe('what is asked for', () => {
     expect(lm1!.plan.cells[0]).toMatchObject({ codec: 'lm1', residualOrder: 2, feedback: true, keyframeCodec: 'identity' });
   });
 
+  test('has other statistics for the codecs alone that can do with them', () => {
+    const jobs = jobCodecs(['lm1', 'topk', 'lowrank_r8', 'int4'], FLUX, 'previous');
+    expect(jobs.map(({ statistics }) => statistics)).toEqual(['previous', 'exact', 'exact', 'exact']);
+    for (const { statistics, plan } of jobs) expect(plan.cells[0]).toMatchObject({ statistics });
+  });
+
   test('compares ours with codecs of the paper that take no fewer bytes', () => {
     for (const shape of [FLUX, DEMO, { ...FLUX, tokens: 264, channels: 256 }]) {
       for (const { codec, order, paper } of jobCodecs(chosenCodecs('all'), shape)) {
@@ -67,10 +73,10 @@ describe('what is asked for', () => {
   });
 });
 
-const job = (shape = FLUX): BenchJob => ({
+const job = (shape = FLUX, statistics: Statistics = 'exact'): BenchJob => ({
   ...shape,
   ...{ device: 'auto', threads: 1, repeats: 9, largeMib: null, kernels: '/k', trace: null, stepOfDemo: shape === DEMO },
-  codecs: jobCodecs(['binary', 'lm1', 'lowrank_r8'], shape),
+  codecs: jobCodecs(['binary', 'lm1', 'lowrank_r8'], shape, statistics),
 });
 
 /** Errors a tenth, and half of it for lm1; encode takes 3 copies, decode of a peer's block 1.5. */
@@ -159,6 +165,15 @@ describe('the tables', () => {
     for (const line of text.split('\n')) expect([line, line.length <= 130]).toEqual([line, true]);
   });
 
+  test('name the statistics of codecs that do with other than exact ones, and what these need', () => {
+    const given = { model, version: '0.1.0', demoStep: [] };
+    const text = renderBenchmark({ ...assembleBenchmark(job(FLUX, 'sampled'), measured(), given), created: '' });
+    expect(text.match(/^lm1, sampled +/gm)).toHaveLength(3);
+    expect(text.match(/^lowrank_r8 +/gm)).toHaveLength(3);
+    expect(text).toMatch(/^Statistics that are "sampled" read 128 tokens of a block\.$/m);
+    expect(text).not.toContain('"previous"');
+  });
+
   test('have the share of the step of the demo, and an aim that was missed', () => {
     const text = renderBenchmark(assembled({ steps: { binary: 0.00272, lm1: 0.0136, lowrank_r8: 0.1 }, large: null }, DEMO));
     expect(text).toMatch(/^lm1 +compiled .* 10\.0 %$/m);
@@ -211,6 +226,7 @@ describe('the command refuses before anything is started:', () => {
     [['codecs', '--repeats', '2'], /whole number >= 3/],
     [['codecs', '--bandwidth', '-1'], /number above 0/],
     [['codecs', '--dtype', 'fp64'], /Allowed choices are fp32, fp16, bf16/],
+    [['codecs', '--statistics', 'some'], /Allowed choices are exact, sampled, previous/],
     [['codecs', '--device', 'tpu'], /Allowed choices are cpu, cuda/],
     [['codecs', '--trace', 'nowhere'], /nowhere does not exist/],
     [['codecs', '--', 'true'], /found a launch command/],

@@ -33,7 +33,7 @@ const FROZEN = {
   demo: '--out --policy --prompt --ring --seed --steps --ulysses',
   bench: '',
   'bench codecs':
-    '--bandwidth --channels --codecs --demo --device --dtype --json --large-mib --launch-us --peers --python --repeats --step-ms --threads --tokens --trace',
+    '--bandwidth --channels --codecs --demo --device --dtype --json --large-mib --launch-us --peers --python --repeats --statistics --step-ms --threads --tokens --trace',
 };
 
 describe('the command line', () => {

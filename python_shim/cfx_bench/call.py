@@ -2,7 +2,7 @@
 
 import torch
 
-from cfx_shim import messages
+from cfx_shim import messages, statistics
 from cfx_shim._contract import SECTION_ALIGN
 from cfx_shim.coding import Section
 from cfx_shim.state import aligned
@@ -22,12 +22,21 @@ class Call:
         self.receive = self.send if peers == 1 else torch.zeros((peers, self.send.shape[1]), dtype=torch.uint8, device=device)
         self.sent = [_state(section, 1) for section in self.sections]
         self.received = [_state(section, peers) for section in self.sections]
-        self._writer = messages.Writer(self.sections, self.sent, self.send, None)
+        # until there are statistics of a step before
+        previous = treatment.statistics == statistics.PREVIOUS
+        self._exact_sends = treatment.order if previous else 0
+        self.histories = [_history(section) if previous else None for section in self.sections]
+        self._writer = self._written(statistics.EXACT if previous else treatment.statistics)
         self._reader = self.reader(self.receive)
 
     def reader(self, receive):
         """Of messages like ours in ``receive``, for the same states."""
         return messages.Reader(self.sections, self.received, receive, None)
+
+    def _written(self, taken):
+        for section in self.sections:
+            section.statistics = taken
+        return messages.Writer(self.sections, self.sent, self.send, None, self.histories)
 
     def start(self, blocks):
         """Every base becomes ``blocks``, as after an exact keyframe."""
@@ -40,6 +49,10 @@ class Call:
         for section, x in zip(self.sections, blocks):
             section.blocks = x
         self._writer.write()
+        if self._exact_sends > 0:
+            self._exact_sends -= 1
+            if self._exact_sends == 0:
+                self._writer = self._written(statistics.PREVIOUS)
 
     def deliver(self):
         if self.receive is not self.send:
@@ -65,3 +78,8 @@ def _state(section, count):
     if section.order == 0:
         return None
     return torch.zeros(section.layout.shape(count), dtype=section.layout.stored, device=section.blocks.device)
+
+
+def _history(section):
+    kept = statistics.layout(section.codec, section.channels)
+    return torch.zeros(kept.shape(1), dtype=kept.stored, device=section.blocks.device)

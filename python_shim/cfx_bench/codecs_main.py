@@ -147,25 +147,18 @@ def _times(job, treatments, device):
             "copySeconds": copy,
             "encodeSeconds": encode,
             "decodeSeconds": decode / job["peers"],
-            "traffic": _traffic(name, treatments[name].order, dtype.itemsize),
+            "traffic": _traffic(name, treatments[name], dtype.itemsize, job["tokens"]),
         }
     return {"inputSets": sets, "times": rows}
 
 
-def _traffic(codec, order, item_bytes):
+def _traffic(codec, treatment, item_bytes, tokens):
     """What kernels move, in bytes an element, and their launches; None where a GPU runs plain torch."""
     form = formats.of(codec)
-    if form is None or not form.codes(order, True):
+    if form is None or not form.codes(treatment.order, True):
         return None
-    return {
-        end: {
-            "bytesAnElement": sum(
-                traffic.bytes_an_element(launch, order, item_bytes, passes=form.passes(launch, order)) for launch in launches
-            ),
-            "launches": len(launches),
-        }
-        for end, launches in traffic.launches(form, order).items()
-    }
+    moved = traffic.of_call(form, treatment.order, item_bytes, treatment.statistics, tokens)
+    return {end: {"bytesAnElement": size, "launches": count} for end, (size, count) in moved.items()}
 
 
 def _steps(job, treatments):
@@ -192,7 +185,7 @@ def _large(job, treatments, mib):
     rows = {}
     for entry in job["codecs"]:
         name = entry["codec"]
-        if _traffic(name, treatments[name].order, 2) is None:
+        if _traffic(name, treatments[name], 2, 1) is None:
             continue
         say(f"a tensor of {mib} MiB: {name}")
         copy, code = work.large(treatments[name], mib, DTYPES[job["dtype"]])

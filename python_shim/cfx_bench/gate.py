@@ -79,6 +79,7 @@ def _loop(treatment, steps):
     plain.start(steps[:1])
     found = []
     for step, x in enumerate(steps):
+        plain.sections[0].statistics = call.sections[0].statistics
         call.encode([x])
         call.deliver()
         received = call.decode()[0]
@@ -87,7 +88,7 @@ def _loop(treatment, steps):
             section.blocks = x
             room = plain.send[:, : section.bytes]
             before = None if plain.received[0] is None else plain.received[0].clone()
-            coding.encode(section, x, room, plain.sent[0])
+            coding.encode(section, x, room, plain.sent[0], plain.histories[0])
             sent = call.send[:, : section.bytes]
             plainly = coding.decode(section, sent if _searched(section) else room, plain.received[0])
             if _searched(section):
@@ -107,6 +108,8 @@ def _loop(treatment, steps):
                 found.append(f"step {step}: the states of sender and receivers differ")
             if not _same(sender, plain.sent[0]):
                 found.append(f"step {step}: {call.path} and plain torch leave different states")
+            if call.histories[0] is not None and not _same(call.histories[0], plain.histories[0]):
+                found.append(f"step {step}: {call.path} and plain torch keep different statistics for the next step")
         if found:
             break
     return found

@@ -6,6 +6,7 @@ import { measureCodecs } from '../bench.js';
 import { type BenchJob, type BenchShape, chosenCodecs, DEMO, type Dtype, FLUX, jobCodecs } from '../benchjob.js';
 import { assembleBenchmark, type ModelOptions } from '../benchresult.js';
 import { renderBenchmark } from '../benchtable.js';
+import type { Statistics } from '../codec.js';
 import { type Context, logTo } from '../context.js';
 import { demoStepSeconds } from '../demostep.js';
 import { CfxError } from '../errors.js';
@@ -25,6 +26,7 @@ interface Options extends Partial<BenchShape> {
   demo?: true;
   stepMs?: number;
   codecs?: string;
+  statistics: Statistics;
   trace?: string;
   repeats: number;
   threads?: number;
@@ -71,6 +73,11 @@ const codecsCommand = ({ context, exitWith }: Registration): Command =>
     )
     .option('--step-ms <ms>', 'what a step of the demo takes uncompressed (default: measured, before and after)', positive)
     .option('--codecs <a,b,…>', 'codecs, or "all" (default: those of the presets, and topk)')
+    .addOption(
+      new Option('--statistics <which>', 'what channel scales and predictions are of, where a codec can choose')
+        .choices(['exact', 'sampled', 'previous'])
+        .default('exact'),
+    )
     .option('--trace <dir>', 'errors on activations that "cfx record" kept, instead of built-in signals')
     .option('--repeats <n>', 'interleaved rounds', whole(3), REPEATS)
     .option('--threads <n>', 'threads for the large tensor, checks and errors (default: as many as torch takes)', whole(1))
@@ -135,6 +142,6 @@ function jobOf(options: Options, { env, cwd, launch }: Context): BenchJob {
     kernels: kernelsFolder(env),
     trace,
     stepOfDemo: options.demo ?? false,
-    codecs: jobCodecs(chosenCodecs(options.codecs), shape),
+    codecs: jobCodecs(chosenCodecs(options.codecs), shape, options.statistics),
   };
 }

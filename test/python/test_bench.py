@@ -19,18 +19,35 @@ LOSSY = [name for name in CODECS if not codecs.load(name).EXACT and name != "ski
 PAPERS = ("binary", "int2", "topk", "lowrank_r8", "lowrank_int4_r8")
 
 
-def treatment_of(name):
-    return Treatment(name, 2 if name.startswith("lm") else 1, True)
+def treatment_of(name, taken="exact"):
+    return Treatment(name, 2 if name.startswith("lm") else 1, True, statistics=taken)
 
 
-def checked(name, more_bytes=0):
-    treatment, steps = treatment_of(name), Walk(33, 130, torch.bfloat16, heavy=True).steps(4)
+def checked(name, more_bytes=0, taken="exact"):
+    treatment, steps = treatment_of(name, taken), Walk(33, 130, torch.bfloat16, heavy=True).steps(4)
     return gate.failures(name, treatment, Call(steps[:1], treatment, 1).payload_bytes + more_bytes, steps)
 
 
 @pytest.mark.parametrize("name", LOSSY)
 def test_the_gate_lets_every_codec_through(name):
     assert checked(name) == []
+
+
+@pytest.mark.parametrize("taken", ["sampled", "previous"])
+@pytest.mark.parametrize("name", ["binary", "lm2"])
+def test_the_gate_lets_other_statistics_through(name, taken):
+    assert checked(name, taken=taken) == []
+
+
+def test_other_statistics_for_the_next_step_are_found(monkeypatch):
+    encode = Call.encode
+
+    def wrong(call, blocks):
+        encode(call, blocks)
+        call.histories[0][0, 0] ^= 1
+
+    monkeypatch.setattr(Call, "encode", wrong)
+    assert checked("lm2", taken="previous") == ["step 0: torch and plain torch keep different statistics for the next step"]
 
 
 def test_another_size_than_the_planned_one_is_found():
@@ -181,28 +198,44 @@ def test_all_figures_are_there(monkeypatch):
     }
 
 
+def modelled(codec, order, taken="exact", tokens=1088):
+    return codecs_main._traffic(codec, Treatment(codec, order, True, statistics=taken), 2, tokens)
+
+
 def test_launches_and_passes_are_modelled_as_they_are_and_only_with_the_orders_that_kernels_serve():
     moved = {"bytesAnElement": 2, "launches": 1}
     for codec in ("fp8", "int8"):
-        assert codecs_main._traffic(codec, 0, 2) == {"encode": moved, "decode": moved}
+        assert modelled(codec, 0) == {"encode": moved, "decode": moved}
     moved = {"encode": {"bytesAnElement": 6, "launches": 1}, "decode": {"bytesAnElement": 4, "launches": 1}}
     fitted = {"encode": {"bytesAnElement": 5 + 8, "launches": 2}, "decode": {"bytesAnElement": 6, "launches": 1}}
     for codec in ("fp8", "int8", "topk"):
-        assert codecs_main._traffic(codec, 1, 2) == moved
+        assert modelled(codec, 1) == moved
         # a launch before that fits the prediction
-        assert codecs_main._traffic(codec, 2, 2) == fitted
+        assert modelled(codec, 2) == fitted
     # two passes for their statistics
     fitted["encode"]["bytesAnElement"] += 5
     for codec in ("binary", "int2"):
-        assert codecs_main._traffic(codec, 2, 2) == fitted
+        assert modelled(codec, 2) == fitted
     moved = {"encode": {"bytesAnElement": 4 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
     for codec in ("centred4", "centred5"):
-        assert codecs_main._traffic(codec, 0, 2) == moved
-        assert codecs_main._traffic(codec, 1, 2) is None
+        assert modelled(codec, 0) == moved
+        assert modelled(codec, 1) is None
     # one for the means
     moved = {"encode": {"bytesAnElement": 2 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
-    assert codecs_main._traffic("int4", 0, 2) == moved
-    assert codecs_main._traffic("int4", 1, 2) is None
+    assert modelled("int4", 0) == moved
+    assert modelled("int4", 1) is None
+
+
+def test_what_other_statistics_spare_is_modelled():
+    def encoding(*given):
+        moved = modelled(*given)["encode"]
+        return moved["bytesAnElement"], moved["launches"]
+
+    # a launch over an eighth of the tokens
+    assert encoding("lm1", 2, "sampled", 1024) == (5 / 8 + 8, 2)
+    assert encoding("binary", 1, "previous") == (6, 1) and encoding("lm1", 2, "previous") == (8, 1)
+    # scales first, and then paths with a pass less
+    assert encoding("tcq1", 2, "previous") == (5 + 2 + 9 + 1, 2) and encoding("tcq2", 2, "previous") == (5 + 4 + 9 + 1, 2)
 
 
 @pytest.mark.parametrize("name", ["binary", "int2", "topk", "lowrank_int4_r8"])

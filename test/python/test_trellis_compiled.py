@@ -70,6 +70,12 @@ def test_paths_beside_groups_of_a_state_that_are_not_whole_in_a_part_do_not_spil
 def test_scales_of_the_step_before_are_a_launch_of_their_own_that_does_not_spill(kind, tmp_path):
     kernel, _ = compiled(kind, "tcq2", 3072, 2, "sm_90")
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+    if kind == "paths of given scales":
+        # as in the launch that finds them too, but for what that reads for them
+        path, levels, coded = 8, 16, 8
+        assert wide(kernel) == 4 * path + levels + 2 * coded + 2 * coded
+        passes = formats.of("tcq2").passes("paths alone", 2)
+        assert traffic.bytes_an_element("paths alone", 2, item_bytes=2, passes=passes) == 2 * 3 + 2 * 2 + 3 + 1
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -83,8 +89,8 @@ def test_rows_on_a_trellis_are_decoded_without_spills_or_contraction(target, cod
     assert moved == traffic.bytes_an_element("decode", 2, item_bytes=2)
 
 
-@pytest.mark.parametrize("order", [0, 2])
-def test_two_launches_encode(order, monkeypatch):
+@pytest.mark.parametrize("order, statistics", [(0, "exact"), (2, "exact"), (2, "previous")])
+def test_two_launches_encode(order, statistics, monkeypatch):
     launched = []
 
     class Kernel:
@@ -98,5 +104,10 @@ def test_two_launches_encode(order, monkeypatch):
         monkeypatch.setattr(launch, f"{kernel}_kernel", Kernel(name))
     form, xs = formats.of("tcq2"), [torch.zeros(3, 8, 64)] * 3
     states, message = [torch.zeros(3, 4096, dtype=torch.uint8)] * 3, torch.zeros(3, 4096, dtype=torch.uint8)
-    launch.encode(form, xs, states if order else [], message, [0, 1024, 2048], formats.NOBODY, order, True, True)
-    assert tuple(launched) == traffic.launches(form, order)["encode"] == ("statistics", "paths")
+    histories = [torch.zeros(3, 80, dtype=torch.uint8)] * 3 if statistics == "previous" else []
+    where = states if order else [], message, [0, 1024, 2048], formats.NOBODY
+    launch.encode(form, xs, *where, order, True, True, statistics, histories)
+    # what finds the scales of tokens is the launch that encodes other codecs
+    names = {"scales": "encode", "paths alone": "paths"}
+    assert tuple(launched) == tuple(names.get(each, each) for each in traffic.launches(form, order, statistics)["encode"])
+    assert launched == (["encode", "paths"] if histories else ["statistics", "paths"])

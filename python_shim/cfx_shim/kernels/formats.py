@@ -83,7 +83,7 @@ class Format(_Kind):
         return first, channels - first
 
     def passes(self, launch, order):
-        if launch == "paths":
+        if launch in ("paths", "paths alone"):
             # scales, paths and, where a path leaves more than one level to an element, levels
             return 3 if self.bits > 1 else 2
         return 2 if launch == "statistics" and (self.centred or (self.half_scales and order == 2)) else 1

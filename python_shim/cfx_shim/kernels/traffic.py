@@ -3,11 +3,12 @@
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
-bits, 1/32 of its bytes; of low rank's, the factors and products with them. Caches may serve a part: what the encode launch
+bits, 1/32 of its bytes; of low rank's, the factors and products with them; with statistics of the step before, the sums of a
+sample's 128 tokens, which the next program finds in cache. Caches may serve a part: what the encode launch
 reads, the statistics launch has just read, and what a program of the launch of paths reads again, it has itself.
 """
 
-from ..codecs import _factor_fit
+from ..codecs import _factor_fit, _sample
 from .formats import Fitted, Largest, PerToken, Subspace
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
@@ -16,6 +17,9 @@ LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 # the second one finds the paths too
 _TRELLIS_LAUNCHES = {"encode": ("statistics", "paths"), "decode": ("decode",)}
+# where the message's scales of channels are those of the step before; tokens' scales then take a launch of their own before paths
+_WITH_HISTORY = {"encode": ("encode",), "decode": ("decode",)}
+_TRELLIS_WITH_HISTORY = {"encode": ("scales", "paths alone"), "decode": ("decode",)}
 _FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
 _LOW_RANK_LAUNCHES = {
     "encode": (
@@ -39,14 +43,19 @@ _SUBSPACE_LAUNCHES = {
 }
 
 
-def launches(form, order=1):
-    """Those of "encode" and of "decode" for a codec's format at residual order 0, 1 or 2."""
+def launches(form, order=1, statistics="exact"):
+    """Those of "encode" and of "decode" for a codec's format at residual order 0, 1 or 2.
+
+    ``statistics``: what they are of, as in ``cfx_shim.statistics``.
+    """
     if isinstance(form, Fitted):
         known = _LOW_RANK_LAUNCHES
     elif isinstance(form, Subspace):
         known = _SUBSPACE_LAUNCHES
     elif isinstance(form, (PerToken, Largest)):
         return LAUNCHES if order == 2 else _LONE_LAUNCHES
+    elif statistics == "previous":
+        return _TRELLIS_WITH_HISTORY if form.trellis else _WITH_HISTORY
     else:
         return _TRELLIS_LAUNCHES if form.trellis else LAUNCHES
     return known if order > 0 else known | {"encode": known["encode"][:-1]}
@@ -59,13 +68,16 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     """
     # a trend takes a byte beside either base
     state = order if eight_bit else (0, item_bytes, item_bytes + 1)[order]
-    if launch == "statistics":
+    if launch in ("statistics", "scales"):
         return passes * (item_bytes + state)
     if launch == "encode":
         return item_bytes + 2 * state
     if launch == "paths":
         # the state three times, and moved; the ways to all states, of which the way back reads an eighth, beside the payload
         return passes * item_bytes + 4 * state + 1
+    if launch == "paths alone":
+        # one pass less
+        return (passes - 1) * item_bytes + 3 * state + 1
     if launch == "residual":
         # which goes to the next launch in float32
         return item_bytes + state + 4
@@ -75,6 +87,21 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received
+
+
+def of_call(form, order, item_bytes, statistics, tokens):
+    """Of "encode" and of "decode": (bytes an element of all launches, how many there are), for a block of ``tokens``."""
+    share = _sample.of_tokens(tokens)[0] / tokens if statistics == "sampled" else 1
+    return {
+        end: (
+            sum(
+                bytes_an_element(each, order, item_bytes, passes=form.passes(each, order)) * (share if each == "statistics" else 1)
+                for each in names
+            ),
+            len(names),
+        )
+        for end, names in launches(form, order, statistics).items()
+    }
 
 
 def keyframe_bytes_an_element(
