@@ -1,5 +1,6 @@
 /** Pure: a benchmark of codecs as tables for a terminal, with what each figure is of. */
 import type { CodecBenchmark, CodecRow } from './benchmark.js';
+import type { CodecName } from './codec.js';
 import { humanBytes, table } from './report.js';
 
 const NONE = '–';
@@ -170,38 +171,59 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
 interface Aim {
   what: string;
   most: number;
+  codecs: CodecName[];
   of: (row: CodecRow) => number | null;
 }
 
-/** What codecs of 1 and 2 bits without a predictor are to keep to. */
+/** The paper's codecs of 1 and 2 bits, which keep a base alone, and ours of as many. */
+const PAPERS: CodecName[] = ['binary', 'int2'];
+const OF_1_AND_2_BITS: CodecName[] = [...PAPERS, 'lm1', 'lm2', 'tcq1', 'tcq2'];
+
 const AIMS: { [D in CodecBenchmark['device']]: Aim[] } = {
   cpu: [
-    { what: 'encode + decode of a tensor beyond the caches, in copies of it', most: 6, of: (row) => row.largeOverCopy },
-    { what: "share of the demo's step, in %", most: 1, of: ({ shareOfDemoStep }) => shareOfDemoStep && 100 * shareOfDemoStep },
+    {
+      what: 'encode + decode of a tensor beyond the caches, in copies of it',
+      most: 6,
+      codecs: OF_1_AND_2_BITS,
+      of: (row) => row.largeOverCopy,
+    },
+    {
+      what: "share of the demo's step, in %",
+      most: 1,
+      codecs: OF_1_AND_2_BITS,
+      of: ({ shareOfDemoStep }) => shareOfDemoStep && 100 * shareOfDemoStep,
+    },
   ],
   cuda: [
-    { what: 'encode in a CUDA graph, in copies', most: 1.7, of: (row) => (row.graph ? encodeRatio(row) : null) },
+    {
+      what: 'encode in a CUDA graph, in copies',
+      most: 1.7,
+      codecs: PAPERS,
+      of: (row) => (row.graph ? encodeRatio(row) : null),
+    },
     {
       what: "decode of one peer's block in a CUDA graph, in copies",
       most: 1.2,
+      codecs: PAPERS,
       of: (row) => (row.graph ? decodeRatio(row) : null),
     },
   ],
 };
-const AIMED_AT = ['binary', 'int2'];
 
-/** Each aim that this run has figures for, met or not. */
+/** Each aim that this run has figures for, and who meets it. */
 function aims({ device, codecs }: CodecBenchmark): string[] {
-  const lines = AIMS[device].flatMap(({ what, most, of }) => {
+  const lines = AIMS[device].flatMap(({ what, most, codecs: aimed, of }) => {
     const found = codecs.flatMap((row) => {
-      const value = AIMED_AT.includes(row.codec) ? of(row) : null;
-      return value === null ? [] : [{ codec: row.codec, value }];
+      const value = aimed.includes(row.codec) ? of(row) : null;
+      return value === null ? [] : [{ text: `${row.codec} ${figure(value)}`, met: value <= most }];
     });
-    if (found.length === 0) return [];
-    const met = found.every(({ value }) => value <= most) ? 'met' : 'not met';
-    return [`aim ≤ ${most}: ${what}: ${found.map(({ codec, value }) => `${codec} ${figure(value)}`).join(', ')}: ${met}`];
+    const verdicts = [true, false].flatMap((wanted) => {
+      const those = found.filter(({ met }) => met === wanted).map(({ text }) => text);
+      return those.length > 0 ? [`${wanted ? 'met' : 'not met'} by ${those.join(', ')}`] : [];
+    });
+    return verdicts.length > 0 ? [`aim ≤ ${most}: ${what}: ${verdicts.join('; ')}`] : [];
   });
   return lines.length > 0
     ? lines
-    : ['no aim applies: they are for binary and int2, on the demo’s shape, a large tensor or a GPU'];
+    : ['no aim applies: they are for codecs of 1 and 2 bits, on the demo’s shape, a large tensor or a GPU'];
 }
