@@ -155,7 +155,7 @@ def _times(job, treatments, device):
 def _traffic(codec, treatment, item_bytes, tokens):
     """What kernels move, in bytes an element, and their launches; None where a GPU runs plain torch."""
     form = formats.of(codec)
-    if form is None or not form.codes(treatment.order, True):
+    if form is None or not form.codes(treatment.order):
         return None
     moved = traffic.of_call(form, treatment.order, item_bytes, treatment.statistics, tokens)
     return {end: {"bytesAnElement": size, "launches": count} for end, (size, count) in moved.items()}

@@ -190,7 +190,7 @@ def kernel_kind(section):
 
 def _triton_takes(section):
     form = formats.of(section.codec_name)
-    return form is not None and form.codes(section.order, section.treatment.feedback, section.keyframe)
+    return form is not None and form.codes(section.order, section.keyframe)
 
 
 def _launches(path):

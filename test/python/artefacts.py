@@ -48,7 +48,7 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
         return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
     start = launch.start_constants(form, 16, channels, starts, continues)
     if kind in ("paths", "paths of given scales"):
-        return trellis_kernel, launch.trellis_constants(form, channels, order, eight_bit, False, kind == "paths")
+        return trellis_kernel, launch.trellis_constants(form, channels, order, True, eight_bit, False, kind == "paths")
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)

@@ -1,6 +1,8 @@
 """Residual orders beyond those that a codec is mostly sent with, compiled ahead of time: see artefacts.py, whose
 measures these are."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -141,10 +143,11 @@ def test_groups_that_are_not_whole_in_a_row_are_gathered_without_spills_or_contr
 def test_kernels_serve_all_orders_and_states_at_any_channels(monkeypatch):
     monkeypatch.setattr(kernels, "available", lambda device: True)
 
-    def served(codec, order, channels, base_dtype="native"):
-        treatment = Treatment(codec, order, True, base_dtype=base_dtype)
+    def served(codec, order, channels, base_dtype, feedback):
+        treatment = Treatment(codec, order, feedback, base_dtype=base_dtype)
         return messages.kernel_kind(Section("k", torch.zeros(1, 4, channels), treatment)) is not None
 
-    for codec in ("binary", "int2", "topk", "fp8", "int8", "lm2", "ternary", "tcq2"):
+    for codec in ("binary", "int2", "topk", "fp8", "int8", "lm2", "ternary", "tcq2", "lowrank_r32", "lowrank_fit_b16"):
         for channels in (1, 8, 20, 64, 72, 192, 288, 1152, 3072):
-            assert all(served(codec, order, channels, base) for order in (0, 1, 2) for base in ("native", "int8")), codec
+            every = itertools.product((0, 1, 2), (channels,), ("native", "int8"), (True, False))
+            assert all(served(codec, *kind) for kind in every), codec

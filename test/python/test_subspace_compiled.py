@@ -18,6 +18,8 @@ from cfx_shim.kernels import formats, launch, low_rank, low_rank_product, subspa
 CHANNELS, TOKENS = 3072, 48
 # what a kernel's arguments point to
 TYPES = {**dict.fromkeys(("u", "v", "root", "factor"), "*fp32"), "gram": "*fp64", "message": "*u8", "out": "*bf16", "state": "*bf16"}
+# by residual order, and whether a state is in 8 bits
+STATES = {(2, False): "*u8", (2, True): "*i16"}
 
 
 def compiled(kernel, known, target):
@@ -28,7 +30,9 @@ def compiled(kernel, known, target):
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
         types[name] = "constexpr" if name in known else TYPES.get(re.sub(r"\d$", "", name), "i32")
-        if name not in known and name not in ("own", "peers", "rank"):
+        if re.fullmatch(r"state\d", name):
+            types[name] = STATES.get((known["ORDER"], known["EIGHT_BIT"]), types[name])
+        if name not in known and name not in ("own", "peers", "rank", "payload_bytes"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
     return triton.compile(source, target=TARGETS[target], options=options)
@@ -68,7 +72,7 @@ def launches_of(codec, monkeypatch):
     ):
         monkeypatch.setattr(module, name, Kernel(name.removesuffix("_kernel")))
     x, state, message = torch.zeros(1, TOKENS, CHANNELS), torch.zeros(1, TOKENS, CHANNELS), torch.zeros(1, 1 << 18, dtype=torch.uint8)
-    arguments = (formats.of(codec), [x], [state], message, [0], formats.NOBODY, 1, True)
+    arguments = (formats.of(codec), [x], [state], message, [0], formats.NOBODY, 1, True, True)
     # the first time makes room, which is kept
     subspace_launch.encode(*arguments)
     launched.clear()
@@ -90,6 +94,8 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
         if name in ("open", "residual"):
             continue
         if name == "decode":
+            for others in ({"ORDER": 2}, {"ORDER": 2, "EIGHT_BIT": True}):
+                assert_lean(compiled(low_rank_product.decode_kernel, known | {"SOFT": False} | others, target), tmp_path)
             built = compiled(low_rank_product.decode_kernel, known | {"SOFT": False}, target)
             assert_lean(built, tmp_path)
             # the base read and written

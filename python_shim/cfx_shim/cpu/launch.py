@@ -37,7 +37,7 @@ def takes(codec, order, blocks, keyframe=False):
     if arguments.factor_bits(codec):
         return order < 2 and not keyframe
     form = formats.of(codec)
-    return form is not None and form.codes(order, True, keyframe)
+    return form is not None and form.codes(order, keyframe)
 
 
 class Encoding:

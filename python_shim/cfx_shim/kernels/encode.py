@@ -201,7 +201,7 @@ def encode_kernel(
             decoded = reconstruct(code, scale, LEVELS)
             new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, GAIN)
             if not FEEDBACK:
-                new = widened(value, SOFT)
+                new, change = widened(value, SOFT), tl.zeros_like(change)
             write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, SPLIT)
     if KEEPS:
         if not PREVIOUS:

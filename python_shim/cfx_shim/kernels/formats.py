@@ -88,13 +88,9 @@ class Format(_Kind):
             return 3 if self.bits > 1 else 2
         return 2 if launch == "statistics" and (self.centred or (self.half_scales and order == 2)) else 1
 
-    def codes(self, order, feedback, keyframe=False):
+    def codes(self, order, keyframe=False):
         """Whether kernels serve residual order ``order``, or a ``keyframe`` of it."""
-        if self.centred or keyframe:
-            return self.centred and (keyframe or order == 0)
-        if self.trellis:
-            return order == 0 or feedback
-        return order < 2 or feedback
+        return keyframe or order == 0 if self.centred else not keyframe
 
 
 @dataclass(frozen=True)
@@ -109,9 +105,9 @@ class PerToken(_Kind):
         """As a Format's."""
         return 2 + channels
 
-    def codes(self, order, feedback, keyframe=False):
+    def codes(self, order, keyframe=False):
         """As a Format's."""
-        return keyframe or order < 2 or feedback
+        return True
 
 
 @dataclass(frozen=True)
@@ -124,9 +120,13 @@ class LowRank(_Kind):
     def rank(self, tokens, channels):
         return self.codec.rank(tokens, channels)
 
-    def codes(self, order, feedback, keyframe=False):
-        """As a Format's: against a base that moves by what was decoded, or without one."""
-        return not keyframe and (order == 0 or (order == 1 and feedback))
+    def token_bytes(self, channels):
+        """As a Format's: nothing, for what a launch is told of a payload is where it ends."""
+        return 0
+
+    def codes(self, order, keyframe=False):
+        """As a Format's."""
+        return not keyframe
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class Largest(_Kind):
         """As a Format's."""
         return topk.payload_bytes(1, channels, 0)
 
-    def codes(self, order, feedback, keyframe=False):
+    def codes(self, order, keyframe=False):
         """As a Format's."""
-        return not keyframe and (order < 2 or feedback)
+        return not keyframe
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class GroupScales(_Kind):
         """As a Format's."""
         return int4.payload_bytes(1, channels, 0) - 2 * channels
 
-    def codes(self, order, feedback, keyframe=False):
+    def codes(self, order, keyframe=False):
         """As a Format's: what goes without a base."""
         return keyframe or order == 0
 

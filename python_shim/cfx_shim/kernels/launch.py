@@ -162,7 +162,7 @@ def encode(
         sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
         take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
     if form.trellis and not keeps:
-        return _encode_on_trellis(form, xs, states, message, offsets, own, order)
+        return _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
@@ -190,7 +190,7 @@ def encode(
         **OPTIONS,
     )
     if form.trellis:
-        _encode_on_trellis(form, xs, states, message, offsets, own, order, scales=False)
+        _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback, scales=False)
 
 
 def take_statistics(form, xs, states, message, offsets, own, order, first=False, sample=None, means=0):
@@ -225,12 +225,12 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
     )
 
 
-def _encode_on_trellis(form, xs, states, message, offsets, own, order, scales=True):
+def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback, scales=True):
     """The launch that follows the statistics; or, without ``scales`` to be found, one that has written all of them."""
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
-    constants = trellis_constants(form, channels, order, eight_bit, interpreted(), scales)
+    constants = trellis_constants(form, channels, order, feedback, eight_bit, interpreted(), scales)
     programs = triton.cdiv(tokens * form.groups, constants["ROWS"] * constants["TILES"])
     words = 8 * constants["BLOCKS"] * constants["LANES"]
     trellis_kernel[(programs, blocks, len(xs))](
@@ -252,7 +252,7 @@ def _encode_on_trellis(form, xs, states, message, offsets, own, order, scales=Tr
     )
 
 
-def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
+def trellis_constants(form, channels, order, feedback, eight_bit, soft, scales=True):
     group = form.group_channels(channels)
     rows, width = tiles.rows_and_width(group, form.groups)
     shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
@@ -275,6 +275,7 @@ def trellis_constants(form, channels, order, eight_bit, soft, scales=True):
         "SHIFT_FIRST": shifts[0],
         "SHIFT_LAST": shifts[-1],
         "ORDER": order,
+        "FEEDBACK": feedback,
         "BITS": form.bits,
         "LEVELS": _trellis.levels(form.bits),
         "UPPER": form.levels,

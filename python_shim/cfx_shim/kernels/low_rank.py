@@ -12,9 +12,9 @@ passes float16.
 import triton
 import triton.language as tl
 
-from .arithmetic import widened
+from .arithmetic import beta_value, widened
 from .placement import chosen, flag, rank_of, tile_of
-from .states import read_state
+from .states import read_state, write_state
 
 UNIT = 64.0
 _UNIT = tl.constexpr(UNIT)
@@ -40,10 +40,14 @@ def residual_kernel(
     residual,
     largest,
     message,
+    betas0,
+    betas1,
+    betas2,
     message_stride,
     x_block,
     x_token,
     state_block,
+    trend_at,
     flags,
     tokens,
     own,
@@ -52,30 +56,42 @@ def residual_kernel(
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
     ORDER: tl.constexpr,
+    FOLLOWS: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
+    SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """``residual`` [B, N, C] float32: x less the base, 0 for NaN and Inf; ``largest`` [B]: the bits of its magnitudes' maximum.
+    """``residual`` [B, N, C] float32: what base and prediction leave of x, 0 for NaN and Inf; ``largest`` [B]: the bits of its
+    magnitudes' maximum. The state becomes x if it ``FOLLOWS``.
 
-    Grid: tiles of tokens, blocks, sections.
+    Grid: tiles of tokens, blocks, sections. ``betas``: where in a message they are, with order 2.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    x, state, _ = chosen(section, x0, x1, x2, state0, state1, state2, 0, 0, 0)
+    x, state, betas = chosen(section, x0, x1, x2, state0, state1, state2, betas0, betas1, betas2)
     row, _, _, channel, place, inside, _, _ = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, CHANNELS, 1)
-    x += rank_of(block, own) * x_block + row.to(tl.int64)[:, None] * x_token + channel
+    rank = rank_of(block, own)
+    x += rank * x_block + row.to(tl.int64)[:, None] * x_token + channel
     value = widened(tl.load(x, mask=inside, other=0.0), SOFT)
-    size = tl.cast(tokens, tl.int64) * CHANNELS
-    if ORDER == 1:
-        _, _, _, _, held, _ = read_state(
-            state, block, state_block, 0, tile, tokens, place, inside, x.dtype.element_ty,
-            CHANNELS, ROWS, WIDTH, CHANNELS, 1, ORDER, EIGHT_BIT, SOFT,
+    size, left = tl.cast(tokens, tl.int64) * CHANNELS, value
+    if ORDER >= 1:
+        base, trend, scales, kept, held, last = read_state(
+            state, block, state_block, trend_at, tile, tokens, place, inside, x.dtype.element_ty,
+            CHANNELS, ROWS, WIDTH, CHANNELS, 1, ORDER, EIGHT_BIT, SOFT, SPLIT,
         )  # fmt: skip
-        value = value - held
-    finite = tl.abs(value) < float("inf")
-    value = tl.where(finite, value, 0.0)
+        left = left - held
+        if ORDER == 2:
+            codes = tl.load(message + rank * message_stride + betas + channel, mask=inside, other=0)
+            left = left - last * beta_value(codes.to(tl.int8, bitcast=True))
+        if FOLLOWS:
+            write_state(
+                base, trend, scales, value, tl.zeros_like(value), inside, kept,
+                ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, CHANNELS, 1, SPLIT,
+            )  # fmt: skip
+    finite = tl.abs(left) < float("inf")
+    left = tl.where(finite, left, 0.0)
     which = section * tl.num_programs(1) + block
-    tl.store(residual + which * size + place, value, mask=inside)
-    tl.atomic_max(largest + which, tl.max(tl.max(tl.abs(value).to(tl.int32, bitcast=True), axis=1), axis=0))
+    tl.store(residual + which * size + place, left, mask=inside)
+    tl.atomic_max(largest + which, tl.max(tl.max(tl.abs(left).to(tl.int32, bitcast=True), axis=1), axis=0))
     if tl.max(tl.max((~finite).to(tl.int32), axis=1), axis=0) == 1:
         flag(message, message_stride, flags, peers, 1)
 

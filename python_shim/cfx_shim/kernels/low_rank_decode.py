@@ -7,7 +7,7 @@ has at most 24, so tensor cores multiply them as float16 and add them in float32
 import triton
 import triton.language as tl
 
-from .low_rank_store import put
+from .low_rank_store import put, tile_at
 from .placement import chosen, rank_of
 
 
@@ -45,6 +45,8 @@ def decode_kernel(
     offset2,
     message_stride,
     state_block,
+    trend_at,
+    payload_bytes,
     tokens,
     own,
     CHANNELS: tl.constexpr,
@@ -52,6 +54,7 @@ def decode_kernel(
     K: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    SPLIT: tl.constexpr,
     SIZES: tl.constexpr,
     MOST_WEIGHT: tl.constexpr,
     MOST_UNIT: tl.constexpr,
@@ -61,15 +64,15 @@ def decode_kernel(
     USED: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """As ``low_rank_store.put`` has it.
+    """As ``low_rank_store.put`` has it, and as ``tile_at`` there has ``SPLIT``.
 
-    Grid: tiles of [ROWS, COLUMNS], blocks, sections.
+    Grid: tiles of [ROWS, COLUMNS], blocks, sections. ``payload_bytes``: behind them there are betas, with order 2.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    across: tl.constexpr = (CHANNELS + COLUMNS - 1) // COLUMNS
-    first_row, first_column = tile // across * ROWS, tile % across * COLUMNS
+    down, first_column, last_column = tile_at(tile, CHANNELS, SPLIT, COLUMNS)
+    first_row = down * ROWS
     token, channel, component = first_row + tl.arange(0, ROWS), first_column + tl.arange(0, COLUMNS), tl.arange(0, K)
     width_u, width_v = (tokens + 3) // 4, (CHANNELS + 3) // 4
     classes_u = payload + 2 + RANK
@@ -85,6 +88,7 @@ def decode_kernel(
     v = _factor(classes_v, levels_v, first_column // 4, width_v, component, RANK, COLUMNS // 4, SIZES) * weight[:, None]
     decoded = tl.dot(tl.trans(u.to(tl.float16)), v.to(tl.float16)) * unit
     put(
-        out, state, block, state_block, first_column, token, channel, tokens, CHANNELS, decoded,
+        out, state, payload + payload_bytes, block, state_block, trend_at, first_column, last_column,
+        token, channel, tokens, CHANNELS, SPLIT, decoded,
         DTYPE, ROWS, COLUMNS, ORDER, EIGHT_BIT, USED, SOFT,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
 from . import low_rank, low_rank_residual, tiles
 from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .low_rank_decode import decode_kernel
+from .low_rank_residual import split_of
 
 # rows of a tile of factors, turns of conjugate gradients; rows and columns of a decoded tile
 _ROWS, _TURNS = 16, 4
@@ -22,8 +23,8 @@ _DECODED = (64, 64)
 _PACKED_BYTES = 256
 
 
-def encode(form, xs, states, message, offsets, own, order, first):
-    """See ``launch.encode``: with order 1 ``states`` are moved."""
+def encode(form, xs, states, message, offsets, own, order, feedback, first):
+    """See ``launch.encode``."""
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     flags = message.shape[1] - 16
@@ -31,7 +32,7 @@ def encode(form, xs, states, message, offsets, own, order, first):
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
     x = torch.empty_like(residual, dtype=torch.float16)
-    low_rank_residual.take(residual, kept.largest, xs, states, message, own, order, first)
+    low_rank_residual.take(form, residual, kept.largest, xs, states, message, offsets, own, order, feedback, first)
     torch.clamp(kept.largest.view(torch.float32), min=torch.finfo(torch.float32).tiny, out=kept.scale)
     torch.div(residual, kept.scale[:, None, None], out=x)
     weights, u, v = _factor_fit.fit(x, rank, kept)
@@ -57,16 +58,17 @@ def encode(form, xs, states, message, offsets, own, order, first):
         K=kept.columns,
         **OPTIONS,
     )
-    if order == 1:
+    if order > 0 and feedback:
         decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
 
 
 def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
-    """See ``launch.decode``, of order 0 or 1. Beside states in 8 bits a sender has no ``outs``."""
-    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
+    """See ``launch.decode``. Beside states in 8 bits a sender has no ``outs``."""
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
+    split = split_of(channels, order, eight_bit)
     rank, (rows, columns) = form.rank(tokens, channels), _DECODED
     grid = (
-        triton.cdiv(tokens, rows) * triton.cdiv(channels, columns),
+        triton.cdiv(tokens, rows) * (triton.cdiv(split, columns) + triton.cdiv(channels - split, columns)),
         message.shape[0] - (own < message.shape[0]),
         len(states or outs),
     )
@@ -76,7 +78,8 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         message,
         *three(offsets),
         message.stride(0),
-        state_block,
+        *steps,
+        form.codec.payload_bytes(tokens, channels, dtype.itemsize),
         tokens,
         own,
         CHANNELS=channels,
@@ -84,6 +87,7 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         K=_columns(rank),
         ROWS=rows,
         COLUMNS=columns,
+        SPLIT=split,
         SIZES=tuple(int(size) for size in CLASSES),
         MOST_WEIGHT=int(form.most_weight),
         MOST_UNIT=form.most_unit,

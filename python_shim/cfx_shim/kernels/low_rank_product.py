@@ -7,7 +7,7 @@ The sender moves its base by the same launch, on its own messages.
 import triton
 import triton.language as tl
 
-from .low_rank_store import put
+from .low_rank_store import put, tile_at
 from .placement import chosen, rank_of
 
 
@@ -45,8 +45,11 @@ def decode_kernel(
     offset2,
     message_stride,
     state_block,
+    trend_at,
+    payload_bytes,
     tokens,
     channels,
+    split,
     rank,
     own,
     ROWS: tl.constexpr,
@@ -58,16 +61,15 @@ def decode_kernel(
     USED: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """As ``low_rank_store.put`` has it.
+    """As ``low_rank_store.put`` has it, and as ``tile_at`` there has ``split``.
 
-    Grid: tiles of [ROWS, COLUMNS], blocks, sections.
+    Grid: tiles of [ROWS, COLUMNS], blocks, sections. ``payload_bytes``: behind them there are betas, with order 2.
     """
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    across = (channels + COLUMNS - 1) // COLUMNS
-    first_column = tile % across * COLUMNS
-    token, channel = tile // across * ROWS + tl.arange(0, ROWS), first_column + tl.arange(0, COLUMNS)
+    down, first_column, last_column = tile_at(tile, channels, split, COLUMNS)
+    token, channel = down * ROWS + tl.arange(0, ROWS), first_column + tl.arange(0, COLUMNS)
     bounds = payload.to(tl.pointer_type(tl.float16))
     if FOUR_BITS:
         u, u_step, u_component = payload + 8 * rank, 0, (tl.cast(tokens, tl.int64) + 1) // 2
@@ -83,6 +85,7 @@ def decode_kernel(
         of_v = _entries(v, bounds + 2 * rank, component, channel, channels, 1, v_component, FOUR_BITS)
         decoded = decoded + of_u[:, None] * of_v[None, :]
     put(
-        out, state, block, state_block, first_column, token, channel, tokens, channels, decoded,
+        out, state, payload + payload_bytes, block, state_block, trend_at, first_column, last_column,
+        token, channel, tokens, channels, split, decoded,
         DTYPE, ROWS, COLUMNS, ORDER, EIGHT_BIT, USED, SOFT,
     )  # fmt: skip

@@ -26,9 +26,9 @@ def _encode(
     if isinstance(form, formats.PerToken):
         return per_token_launch.encode(form, xs, states, message, offsets, own, order, feedback, first, keyframe, continues)
     if isinstance(form, formats.Subspace):
-        return subspace_launch.encode(form, xs, states, message, offsets, own, order, first)
+        return subspace_launch.encode(form, xs, states, message, offsets, own, order, feedback, first)
     if isinstance(form, formats.Fitted):
-        return low_rank_launch.encode(form, xs, states, message, offsets, own, order, first)
+        return low_rank_launch.encode(form, xs, states, message, offsets, own, order, feedback, first)
     if isinstance(form, formats.Largest):
         return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
     if isinstance(form, formats.GroupScales):

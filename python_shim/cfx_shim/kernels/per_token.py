@@ -104,7 +104,7 @@ def encode_kernel(
         decoded = value_of(code & 0xFF, FLOATS) * scale
         new, change = moved(held, predicted, decoded, x.dtype.element_ty, ORDER, 1.0)
         if not FEEDBACK:
-            new = value
+            new, change = value, tl.zeros_like(change)
         write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT)
     if STARTS >= 1:
         start_state(

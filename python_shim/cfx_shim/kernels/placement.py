@@ -126,12 +126,12 @@ def units_of(
 
 
 @triton.jit
-def scale_of(token, channel, tokens, CHANNELS: tl.constexpr, SPLIT: tl.constexpr):
-    """The place behind [N, C] codes of the scale of a token's ``channel``; groups of 32 begin anew with the channel ``SPLIT``."""
-    of_part: tl.constexpr = (SPLIT + 31) // 32
-    of_token: tl.constexpr = of_part + (CHANNELS - SPLIT + 31) // 32
-    column = tl.where(channel < SPLIT, channel // 32, of_part + (channel - SPLIT) // 32)
-    return tl.cast(tokens, tl.int64) * CHANNELS + token.to(tl.int64) * of_token + column
+def scale_of(token, channel, tokens, channels, split):
+    """The place behind [N, C] codes of the scale of a token's ``channel``; groups of 32 begin anew with the channel ``split``."""
+    of_part = (split + 31) // 32
+    of_token = of_part + (channels - split + 31) // 32
+    column = tl.where(channel < split, channel // 32, of_part + (channel - split) // 32)
+    return tl.cast(tokens, tl.int64) * channels + token.to(tl.int64) * of_token + column
 
 
 @triton.jit

@@ -13,6 +13,7 @@ from ..codecs import _low_rank
 from . import low_rank_residual, subspace, tiles
 from .launch import OPTIONS, TYPES, interpreted, state_steps, three
 from .low_rank_product import decode_kernel
+from .low_rank_residual import split_of
 
 # added to squares of lengths of 1: what orthonormal columns of one pass are off by, and so those of two are not
 _SHIFT = 1e-6
@@ -22,13 +23,13 @@ _ROWS, _PACKED_BYTES = 32, 512
 _DECODED = (64, 64)
 
 
-def encode(form, xs, states, message, offsets, own, order, first):
-    """See ``launch.encode``: with order 1 ``states`` are moved."""
+def encode(form, xs, states, message, offsets, own, order, feedback, first):
+    """See ``launch.encode``."""
     peers, tokens, channels = xs[0].shape
     blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
-    low_rank_residual.take(x, kept.largest, xs, states, message, own, order, first)
+    low_rank_residual.take(form, x, kept.largest, xs, states, message, offsets, own, order, feedback, first)
     # a matrix product in the precision that autocast chooses would be none
     with torch.autocast(message.device.type, enabled=False):
         u, v = kept.subspace(x)
@@ -38,16 +39,17 @@ def encode(form, xs, states, message, offsets, own, order, first):
     else:
         grid = (triton.cdiv(tokens, _ROWS) + triton.cdiv(channels, _ROWS), blocks, len(xs))
         subspace.pack_kernel[grid](*packed, ROWS=_ROWS, K=kept.columns, **OPTIONS)
-    if order == 1:
+    if order > 0 and feedback:
         decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
 
 
 def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
-    """See ``launch.decode``, of order 0 or 1. Beside states in 8 bits a sender has no ``outs``."""
-    eight_bit, state_block, _ = state_steps(states, order, tokens, channels, dtype)
+    """See ``launch.decode``. Beside states in 8 bits a sender has no ``outs``."""
+    eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
+    split = split_of(channels, order, eight_bit)
     rows, columns = _DECODED
     grid = (
-        triton.cdiv(tokens, rows) * triton.cdiv(channels, columns),
+        triton.cdiv(tokens, rows) * (triton.cdiv(split, columns) + triton.cdiv(channels - split, columns)),
         message.shape[0] - (own < message.shape[0]),
         len(states or outs),
     )
@@ -57,9 +59,11 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         message,
         *three(offsets),
         message.stride(0),
-        state_block,
+        *steps,
+        form.codec.payload_bytes(tokens, channels, dtype.itemsize),
         tokens,
         channels,
+        split,
         form.rank(tokens, channels),
         own,
         ROWS=rows,

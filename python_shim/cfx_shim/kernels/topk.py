@@ -78,7 +78,7 @@ def encode_kernel(
     if ORDER >= 1:
         new, change = moved(held, predicted, spread(stored, position, ROWS, WIDTH), x.dtype.element_ty, ORDER, 1.0)
         if not FEEDBACK:
-            new = widened(value, SOFT)
+            new, change = widened(value, SOFT), tl.zeros_like(change)
         write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, WIDTH, STRETCHES, SPLIT)
     seen = tl.max(tl.max((~finite).to(tl.int32), axis=1), axis=0)
     report(seen, counter, message, message_stride, flags, peers, first)

@@ -9,7 +9,7 @@ reads, the statistics launch has just read, and what a program of the launch of 
 """
 
 from ..codecs import _factor_fit, _sample
-from .formats import Fitted, Largest, PerToken, Subspace
+from .formats import Fitted, Largest, LowRank, PerToken
 
 # the launches of one call for up to ``formats.MOST_SECTIONS`` tensors, blocks of all peers together
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
@@ -48,17 +48,19 @@ def launches(form, order=1, statistics="exact"):
 
     ``statistics``: what they are of, as in ``cfx_shim.statistics``.
     """
-    if isinstance(form, Fitted):
-        known = _LOW_RANK_LAUNCHES
-    elif isinstance(form, Subspace):
-        known = _SUBSPACE_LAUNCHES
+    if isinstance(form, LowRank):
+        known = _LOW_RANK_LAUNCHES if isinstance(form, Fitted) else _SUBSPACE_LAUNCHES
+        first, *others = known["encode"]
+        if order == 2:
+            # which fits the prediction
+            return known | {"encode": (first, "statistics", *others)}
+        return known if order == 1 else known | {"encode": known["encode"][:-1]}
     elif isinstance(form, (PerToken, Largest)):
         return LAUNCHES if order == 2 else _LONE_LAUNCHES
     elif statistics == "previous":
         return _TRELLIS_WITH_HISTORY if form.trellis else _WITH_HISTORY
     else:
         return _TRELLIS_LAUNCHES if form.trellis else LAUNCHES
-    return known if order > 0 else known | {"encode": known["encode"][:-1]}
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, passes: int = 1) -> int:

@@ -53,6 +53,7 @@ def trellis_kernel(
     SHIFT_FIRST: tl.constexpr,
     SHIFT_LAST: tl.constexpr,
     ORDER: tl.constexpr,
+    FEEDBACK: tl.constexpr,
     BITS: tl.constexpr,
     LEVELS: tl.constexpr,
     UPPER: tl.constexpr,
@@ -132,6 +133,9 @@ def trellis_kernel(
             if ORDER > 0:
                 code = bit_planes.unpack(signs_and_indices(bits, before, BITS), height, STRETCH)
                 new, change = moved(held, predicted, reconstruct(code, scale, UPPER), dtype, ORDER, GAIN)
+                if not FEEDBACK:
+                    value = tl.load(x + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
+                    new, change = widened(value, SOFT), tl.zeros_like(change)
                 write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, height, STRETCH, EIGHT_BIT, SOFT, GROUP, 2, SPLIT)
 
 

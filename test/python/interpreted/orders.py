@@ -33,6 +33,12 @@ def alone():
         yield f"{codec}, order 1", Sent(codec, 1, "bfloat16", tokens=66, channels=70)
         yield f"{codec}, order 1, 8-bit state", Sent(codec, 1, "float16", channels=70, base_dtype="int8")
         yield f"{codec}, order 1, no feedback", Sent(codec, 1, "bfloat16", feedback=False)
+    for codec in ("int2", "lm1", "tcq1", "tcq2", "ternary", "fp8", "topk"):
+        for base_dtype in ("native", "int8"):
+            kind = {"channels": 70, "base_dtype": base_dtype, "feedback": False}
+            yield f"{codec}, order 2, no feedback, {base_dtype} bases", Sent(codec, 2, "bfloat16", **kind)
+    for order in (0, 1):
+        yield f"tcq1, order {order}, no feedback", Sent("tcq1", order, "bfloat16", channels=70, feedback=False)
 
 
 def steps():

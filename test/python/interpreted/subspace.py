@@ -31,6 +31,10 @@ def cases():
             f"{codec}_r8, bases in 8 bits",
             Subspace(f"{codec}_r8", 1, "float16", 3, 1, tokens=70, channels=97, sections=2, base_dtype="int8"),
         )
+        for base_dtype in ("native", "int8"):
+            of = {"tokens": 70, "channels": 97, "base_dtype": base_dtype}
+            yield f"{codec}_r8, order 2, {base_dtype} bases", Subspace(f"{codec}_r8", 2, "bfloat16", **of)
+        yield f"{codec}_r8, order 2, no feedback", Subspace(f"{codec}_r8", 2, "float16", tokens=20, channels=50, feedback=False)
         for what, change in (("few independent rows", depends), ("sizes of 8 orders", falls)):
             yield f"{codec}_r8, {what}", Subspace(f"{codec}_r8", 0, tokens=20, channels=50, change=change)
     for what, change in VALUES.items():
