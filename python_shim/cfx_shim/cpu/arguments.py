@@ -62,12 +62,12 @@ def of_call(
     numbers[shared.TAKEN], numbers[shared.STRIDE] = sample if taken == statistics.SAMPLED else (tokens, 1)
     numbers |= {shared.HISTORY_STEP: history_step, shared.FROM_HISTORY: taken == statistics.PREVIOUS}
     if factor_bits(codec):
-        return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback})
+        return _of_low_rank(codec, numbers | {shared.ORDER: kept_order, shared.FEEDBACK: feedback}, split)
     order = 0 if keyframe else kept_order
     numbers |= {
         shared.ORDER: order,
         shared.FEEDBACK: feedback,
-        shared.TOKEN_BYTES: form.token_bytes(channels),
+        shared.BETAS_AT: tokens * form.token_bytes(channels) + channels * form.channel_bytes,
         shared.SCALES: form.channel_bytes,
     }
     if not isinstance(form, formats.Format):
@@ -153,13 +153,20 @@ def _with_scales_of_groups(numbers, channels):
     return Told(numbers, singles), strips, max(of_statistics, scratch)
 
 
-def _of_low_rank(codec, numbers):
+def _of_low_rank(codec, numbers, split):
     """``of_call`` of factors. Those that are searched for take as much scratch as two blocks in float32."""
     tokens, channels, bits = numbers[shared.TOKENS], numbers[shared.CHANNELS], factor_bits(codec)
-    rank = codecs.load(codec).rank(tokens, channels)
-    numbers |= {shared.RANK: rank, shared.BITS: bits}
+    kept = codecs.load(codec)
+    rank, order, strips, room = kept.rank(tokens, channels), numbers[shared.ORDER], 0, 0
+    numbers |= {
+        shared.RANK: rank,
+        shared.BITS: bits,
+        shared.BETAS_AT: kept.payload_bytes(tokens, channels, numbers[shared.ITEM_BYTES]),
+    }
+    if order == 2:
+        numbers, strips, room = _statistics(numbers, order, channels, split)
     if bits > 2:
-        return Told(numbers, {}), 0, low_rank_room.decode_bytes(channels, rank)
+        return Told(numbers, {}), strips, max(room, low_rank_room.decode_bytes(channels, rank))
     form = formats.of(codec)
     numbers |= {
         shared.ROUNDS: _factor_fit.ROUNDS,
@@ -175,7 +182,7 @@ def _of_low_rank(codec, numbers):
     }
     singles |= {shared.LEVELS + 8 * index: size for index, size in enumerate(_factor_fit.CLASSES)}
     singles |= {shared.THRESHOLDS + 8 * index: edge for index, edge in enumerate(_factor_fit.EDGES)}
-    return Told(numbers, singles), 0, low_rank_room.encode_bytes(tokens, channels, rank)
+    return Told(numbers, singles), strips, max(room, low_rank_room.encode_bytes(tokens, channels, rank))
 
 
 def factor_bits(codec):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from .. import codecs
+from .. import codecs, predictor
 from .._contract import SECTION_ALIGN
 from ..kernels import formats
 from ..state import INT8, NATIVE, in_eight_bits, layout
@@ -34,8 +34,6 @@ def takes(codec, order, blocks, keyframe=False):
     """Whether the kernels are there and can code ``blocks`` [P, N, C], or send them as a ``keyframe``, with any state."""
     if library.kernels() is None or blocks.device.type != "cpu" or blocks.dtype not in arguments.KINDS or not blocks.numel():
         return False
-    if arguments.factor_bits(codec):
-        return order < 2 and not keyframe
     form = formats.of(codec)
     return form is not None and form.codes(order, keyframe)
 
@@ -112,6 +110,8 @@ class _Search:
         size = self._codec.payload_bytes(tokens, channels, x.element_size())
         self._ranks = [rank for rank in range(peers) if rank != own]
         self._rooms = [[message[rank, None, offset : offset + size] for rank in self._ranks] for offset in offsets]
+        ends = [offset + size for offset in offsets] if order == 2 else []
+        self._betas = [[message[rank, None, end : end + channels] for rank in self._ranks] for end in ends]
         base_dtype = INT8 if in_eight_bits(states) else NATIVE
         self._layout = layout(base_dtype, order, tokens, channels, x.dtype)
         self._states, self._follows = states, feedback
@@ -124,7 +124,12 @@ class _Search:
             for block, (rank, room) in enumerate(zip(self._ranks, rooms)):
                 residual = x[rank, None].float()
                 if self._states:
-                    residual = residual - self._layout.read(self._states[index][block, None])[0]
+                    base, trend = self._layout.read(self._states[index][block, None])
+                    residual = residual - base
+                if self._betas:
+                    betas = self._betas[index][block]
+                    predictor.fit(residual, trend, betas)
+                    residual -= predictor.predicted_change(trend, betas)
                 seen |= bool(self._codec.encode(residual, room))
         if self._states and self._follows:
             self._move([])

@@ -6,10 +6,12 @@ Its state moves by the code that decodes at the other end, on the same bytes.
 import numpy as np
 
 from . import shared
-from .arithmetic import called, called_with, inlined, magnitude, read_row, rounded_up, whole_bits
+from .arithmetic import BETA, called, called_with, inlined, magnitude, read_row, rounded_up, whole_bits
 from .factor_fit import classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
 from .low_rank_decode import decode_tokens, row_bytes
+from .parts import betas_of
 from .states import read_strip, set_state
+from .trend import read_whole_trend
 from .vectors import (
     LANES,
     above,
@@ -57,9 +59,11 @@ def low_rank_encode_kernel(common, sections, first, last, scratch):
         if order > 0 and moves:
             decode_tokens(common, payload, base, 0, 0, tokens, scratch)
         elif order > 0:
-            held, rest = scratch + 64, scratch
+            # a trend in two parts, each of whole vectors
+            width, rest = rounded_up(channels) + LANES, scratch
+            held, trend = scratch + 64, scratch + 64 + 4 * width
             for token in range(tokens):
-                set_state(held, 0, rounded_up(channels), x + token * step, base, token, order, common, rest)
+                set_state(held, trend, width, x + token * step, base, token, order, common, rest)
     return seen
 
 
@@ -77,7 +81,7 @@ def _encode_block(common, payload, x, base, scratch):
     room = weights + 4 * width
     rest = room + 2 * _VECTOR * components * max(of_u, of_v) + 2 * 4 * components * width
     clear_bytes(u, rest - u)
-    largest, largest_finite = _read_block(common, whole, x, base, rest)
+    largest, largest_finite = _read_block(common, payload, whole, x, base, rest)
     # a power of two; neither it nor its inverse is below float32's normal numbers
     exponent = min(max(largest_finite >> 23, 1), 253)
     _turn_block(whole, turned, of_u, of_v, all_floats(one_of_bits((254 - exponent) << 23)))
@@ -91,8 +95,8 @@ def _encode_block(common, payload, x, base, scratch):
 
 
 @inlined
-def _read_block(common, panels, x, base, rest):
-    """x less its base in panels of channels, 0 for NaN and Inf and behind the last token.
+def _read_block(common, payload, panels, x, base, rest):
+    """What base and prediction leave of x, in panels of channels, 0 for NaN and Inf and behind the last token.
 
     Returns the bits of the largest magnitude, which is no number where one of them is none, and of the largest that is one.
     """
@@ -100,16 +104,23 @@ def _read_block(common, panels, x, base, rest):
     order, step = whole_at(common + shared.ORDER), whole_at(common + shared.X_TOKEN_STEP)
     kind = whole_at(common + shared.KIND)
     of_v, panel_bytes = panels_of(channels), panels_of(tokens) * LANES * _VECTOR
-    row, held = rest + 64, rest + 64 + of_v * _VECTOR
+    row, held, beta = rest + 64, rest + 64 + of_v * _VECTOR, rest + 64 + 2 * of_v * _VECTOR
+    trend, block_trend = beta + of_v * _VECTOR, base + whole_at(common + shared.TREND_AT)
+    if order == 2:
+        read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
     top, top_finite = all_ints(0), all_ints(0)
     for token in range(tokens):
         read_row(row, x + token * step, kind, 0, channels, rest)
         if order > 0:
-            read_strip(held, 0, base, token, 0, channels, order, common, rest)
+            read_strip(held, trend, base, token, 0, channels, order, common, rest)
+        if order == 2 and whole_at(common + shared.EIGHT_BIT) == 0:
+            read_whole_trend(trend, block_trend, token, common, rest)
         for panel in range(of_v):
             value = floats_at(row + panel * _VECTOR)
             if order > 0:
                 value = value - floats_at(held + panel * _VECTOR)
+            if order == 2:
+                value = value - floats_at(trend + panel * _VECTOR) * floats_at(beta + panel * _VECTOR)
             size = bits_of(magnitude(value))
             top = either_int(above(size, top), size, top)
             value = either(below(size, all_ints(_INFINITY)), value, all_floats(0.0))

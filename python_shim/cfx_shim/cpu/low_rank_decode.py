@@ -7,10 +7,12 @@ any order, fused or not. Those of ``lowrank`` and ``lowrank_int4`` are any: prod
 import numpy as np
 
 from . import shared
-from .arithmetic import FLOAT16, FLOAT32, called_with, half_value, inlined, magnitude, read_row, write_row
+from .arithmetic import BETA, FLOAT16, FLOAT32, called_with, half_value, inlined, magnitude, read_row, write_row
 from .factor_fit import class_factor, padded, panels_of
 from .matrices import multiply, multiply_rounded
+from .parts import betas_of, move
 from .states import read_strip, used_at, write_strip
+from .trend import read_whole_trend, write_whole_trend
 from .vectors import (
     LANES,
     above,
@@ -38,7 +40,7 @@ _VECTOR, _INFINITY = 4 * LANES, 0x7F800000
 
 
 def low_rank_decode_kernel(common, sections, first, last, scratch):
-    """As ``decode_kernel``, with order 0 or 1."""
+    """As ``decode_kernel``."""
     blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
     while first < last:
         index, begin = first // tokens, first % tokens
@@ -53,20 +55,24 @@ def low_rank_decode_kernel(common, sections, first, last, scratch):
 
 
 def _decode_tokens(common, payload, base, used, first, last, scratch):
-    """Tokens ``first`` to ``last`` of one block: its base moves, or with order 0 they are written there.
+    """Tokens ``first`` to ``last`` of one block: its state moves, or with order 0 they are written there.
 
     ``used``: where what a receiver uses beside a base in 8 bits goes, from the block's first token on, or 0.
     """
     channels, rank, bits = whole_at(common + shared.CHANNELS), whole_at(common + shared.RANK), whole_at(common + shared.BITS)
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     of_v, width = panels_of(channels), LANES * panels_of(rank)
-    staged = kind != FLOAT32 or channels % LANES > 0 or whole_at(common + shared.EIGHT_BIT) > 0
+    eight_bit = whole_at(common + shared.EIGHT_BIT) > 0
+    staged = kind != FLOAT32 or channels % LANES > 0 or eight_bit
     panel_bytes, row_step = padded(rank) * _VECTOR, of_v * _VECTOR
     rest, bounds = scratch, scratch + 64
     v = bounds + 16 * width
     u = v + of_v * panel_bytes
     sums = u + width * _VECTOR
-    held_row, unit = sums + LANES * row_step, all_floats(1.0)
+    held_row, beta, unit = sums + LANES * row_step, sums + LANES * row_step + row_step, all_floats(1.0)
+    trend, block_trend = beta + row_step, base + whole_at(common + shared.TREND_AT)
+    if order == 2:
+        read_row(beta, betas_of(common, payload), BETA, 0, channels, rest)
     if bits == 2:
         unit = _unit(common, payload)
     elif bits == 4:
@@ -91,13 +97,17 @@ def _decode_tokens(common, payload, base, used, first, last, scratch):
             held = place
             if staged:
                 held = held_row
-                read_strip(held, 0, base, token, 0, channels, order, common, rest)
+                read_strip(held, trend, base, token, 0, channels, order, common, rest)
+            if order == 2 and not eight_bit:
+                read_whole_trend(trend, block_trend, token, common, rest)
             for at in range(0, row_step, _VECTOR):
-                put_floats(held + at, floats_at(held + at) + floats_at(row + at) * unit)
+                move(order, held + at, trend + at, beta + at, floats_at(row + at) * unit, all_floats(1.0))
             if used > 0:
                 write_row(held, used + token * channels * item, kind, True, channels, rest)
             if staged:
-                write_strip(held, 0, base, token, 0, channels, order, common, rest)
+                write_strip(held, trend, base, token, 0, channels, order, common, rest)
+            if order == 2 and not eight_bit:
+                write_whole_trend(trend, block_trend, token, common, rest)
 
 
 @inlined

@@ -24,19 +24,20 @@ def side_bytes(panels, components, width):
 
 
 def encode_bytes(tokens, channels, rank):
-    """The block, as it is and turned; both factors; values, what is reached, two square matrices, two rows; and a row of x."""
+    """The block, as it is and turned; both factors; values, what is reached, two square matrices, two rows; and rows of x, its
+    base, its trend and beta."""
     of_u, of_v = -(-tokens // _LANES), -(-channels // _LANES)
     components, width = padded(rank), -(-rank // _LANES) * _LANES
     panels = 2 * 64 * _LANES * of_u * of_v
     sides = side_bytes(of_u, components, width) + side_bytes(of_v, components, width)
     both = 2 * 64 * components * max(of_u, of_v) + 2 * 4 * components * width + 2 * 4 * width
-    return max(panels + sides + both + 64 + 2 * 64 * of_v, decode_bytes(channels, rank))
+    return max(panels + sides + both + 64 + 4 * 64 * of_v + 64, decode_bytes(channels, rank))
 
 
 def decode_bytes(channels, rank):
-    """Bounds of components; V; of 16 tokens U and the sums; a row of the base."""
+    """Bounds of components; V; of 16 tokens U and the sums; rows of the base, its trend and beta."""
     of_v, components, width = -(-channels // _LANES), padded(rank), -(-rank // _LANES) * _LANES
-    return 64 + 16 * width + 64 * of_v * components + 64 * width + 64 * of_v * _LANES + 64 * of_v
+    return 64 + 16 * width + 64 * of_v * components + 64 * width + 64 * of_v * _LANES + 3 * 64 * of_v + 64
 
 
 @functools.cache

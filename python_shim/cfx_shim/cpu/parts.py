@@ -88,8 +88,7 @@ def planes_of(common, payload):
 @inlined
 def betas_of(common, payload):
     """Where a payload's betas are, one for each channel."""
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    return payload + tokens * whole_at(common + shared.TOKEN_BYTES) + channels * whole_at(common + shared.SCALES)
+    return payload + whole_at(common + shared.BETAS_AT)
 
 
 @inlined

@@ -8,7 +8,7 @@ block or message to the next.
 (
     KIND, ITEM_BYTES, ORDER, FEEDBACK, TOKENS, CHANNELS, MIDDLE, HALF_SCALES, BITS, RAGGED, V_BIAS, U_BIAS,
     BLOCKS, OWN, X_BLOCK_STEP, X_TOKEN_STEP, STATE_BLOCK_STEP, TREND_AT, MESSAGE_STEP, STRIP, LANES, BATCH, SPLIT,
-    TOKEN_BYTES, TABLES, CENTRED, TRELLIS,
+    BETAS_AT, TABLES, CENTRED, TRELLIS,
 ) = range(0, 8 * 27, 8)  # fmt: skip
 # of a keyframe, whose ORDER is 0: the order of the state that it starts, or 0; and whether it had a base before
 STARTS, CONTINUES = 8 * 27, 8 * 28
@@ -18,7 +18,7 @@ MEAN_MAGNITUDE, GAIN, LEVELS, THRESHOLDS = 8 * 29, 8 * 30, 8 * 31, 8 * 47
 FRACTIONS, ROOTS = 8 * 39, 8 * 54
 # of a byte an element: two float32, and whether it is one itself
 MOST, LARGEST_SCALE, FLOATS = 8 * 62, 8 * 63, 8 * 64
-# bytes that a payload holds for each channel, or 0; TOKEN_BYTES are those for each token
+# bytes that a payload holds for each channel, or 0; BETAS_AT are those before its betas
 SCALES = 8 * 65
 # of low rank: whole numbers, then float32; MOST is of a weight, LARGEST_SCALE of a unit that is found, LEVELS are classes' factors
 # and THRESHOLDS lie between them, TABLES what a search begins with
