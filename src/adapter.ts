@@ -23,5 +23,5 @@ export const ADAPTERS = {
 } satisfies Record<string, AdapterFacts>;
 
 export type AdapterName = keyof typeof ADAPTERS;
-/** torch as every adapter needs it. */
-export const TORCH_SINCE = '2.6';
+/** torch as every adapter needs it: the first that comes with a Triton that compiles the kernels. */
+export const TORCH_SINCE = '2.8';

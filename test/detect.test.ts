@@ -101,8 +101,8 @@ test.each([
 });
 
 test('An old torch is refused with both versions named', () => {
-  expect(look(['torchrun', 'x.py'], withVersion('torch', '2.5.1+cu121')).refusals).toEqual([
-    expect.objectContaining({ code: 'CFX_ADAPTER_VERSION', message: 'torch 2.5.1+cu121 is installed; expected 2.6 or newer' }),
+  expect(look(['torchrun', 'x.py'], withVersion('torch', '2.7.1+cu126')).refusals).toEqual([
+    expect.objectContaining({ code: 'CFX_ADAPTER_VERSION', message: 'torch 2.7.1+cu126 is installed; expected 2.8 or newer' }),
   ]);
 });
 

@@ -155,14 +155,14 @@ def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
     the payload's channels go in accesses of 8 bytes."""
     if known["ORDER"] == 2:
         bytes_an_element -= 2
-    threads = warps("one launch", known, target) * kernel.metadata.warp_size
+    threads = warps("one launch", known, target) * kernel.metadata.target.warp_size
     elements = known["ROWS"] * known["WIDTH"]
     assert known["HISTORY_WIDTH"] == 16 * threads
     assert threads * wide(kernel) == (bytes_an_element + 5 * 4) * elements + 2 * known["HISTORY_WIDTH"]
 
 
 def assert_traffic(kind, kernel, known, order):
-    threads = warps(kind, known) * kernel.metadata.warp_size
+    threads = warps(kind, known) * kernel.metadata.target.warp_size
     elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
     found = wide(kernel)
     if order == 2:

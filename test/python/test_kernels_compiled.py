@@ -130,7 +130,7 @@ def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind,
     """Scales of the state, 1/32 of an element's bytes each way, and the payload apart."""
     kernel, known = compiled(kind, "lm1", 4096, order, "sm_90", eight_bit=True)
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
-    threads = warps(kind, known) * kernel.metadata.warp_size
+    threads = warps(kind, known) * kernel.metadata.target.warp_size
     assert (wide(kernel) + kept_in_bytes(kernel)) * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
     assert traffic.bytes_an_element(kind, order, item_bytes=2, eight_bit=True) == bytes_an_element
 

@@ -22,7 +22,7 @@ def test_a_keyframe_moves_its_tensor_and_the_state_that_it_starts(kind, codec, o
     """And what a trend is taken from, where there is one to be taken."""
     kernel, known = compiled(kind, codec, 4096, 0, "sm_90", eight_bit, starts=order, continues=continues)
     assert_lean(kernel, tmp_path)
-    threads, elements = warps(kind, known) * kernel.metadata.warp_size, known["ROWS"] * known["WIDTH"]
+    threads, elements = warps(kind, known) * kernel.metadata.target.warp_size, known["ROWS"] * known["WIDTH"]
     found = (wide(kernel) + sum(width for width in stores(kernel) if width == 8)) * threads
     if formats.of(codec).centred:
         # means of channels, which are read as wide as the tensor
@@ -45,7 +45,7 @@ def test_a_keyframe_has_no_spills_and_no_contraction(target, codec, tmp_path):
 def test_means_that_are_taken_off_cost_a_second_pass_over_the_tensor(tmp_path):
     kernel, known = compiled("statistics", "centred5", 4096, 0, "sm_90")
     # beside them every thread reads back the means of its channels
-    found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.warp_size / (64 * STRIP)
+    found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.target.warp_size / (64 * STRIP)
     assert found == traffic.bytes_an_element("statistics", 0, item_bytes=2, passes=formats.of("centred5").passes("statistics", 0))
     assert found == traffic.keyframe_bytes_an_element("statistics", 2, item_bytes=2, centred=True)
 

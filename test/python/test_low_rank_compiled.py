@@ -116,7 +116,7 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
             assert contractions(built, tmp_path) == 0, name
             # of a tile: the base read and written; or x and the base, and the residual in float32
             elements = known["ROWS"] * known.get("COLUMNS", known.get("WIDTH"))
-            threads = known["num_warps"] * built.metadata.warp_size
+            threads = known["num_warps"] * built.metadata.target.warp_size
             loaded, stored = (wide(built, *end) * threads / elements for end in (("load", "ld"), ("store", "st")))
             if name == "decode" and target == "gfx942":
                 # as products lie in its registers: 8 bytes
@@ -145,7 +145,7 @@ def test_beside_bases_in_8_bits_they_move_what_is_said_too(target, monkeypatch, 
             assert min(min(end) for end in ends) == (4 if name == "decode" else 8), (name, ends)
         else:
             assert min(min(end) for end in ends) == (16 if name == "decode" else 8), (name, ends)
-            threads = known["num_warps"] * built.metadata.warp_size
+            threads = known["num_warps"] * built.metadata.target.warp_size
             moved = sum(map(sum, ends)) * threads / (known["ROWS"] * known.get("COLUMNS", known.get("WIDTH")))
             received = 2 if name == "decode" and not used else 0
             assert moved == traffic.bytes_an_element(name, 1, item_bytes=2, eight_bit=True) - received, (name, ends)
@@ -169,7 +169,7 @@ def test_with_a_prediction_they_do_not_spill_and_move_a_trend_too(target, eight_
         assert spilled == 0 and registers <= 256, (registers, spilled)
         assert contractions(built, tmp_path) == 0
         if channels == CHANNELS and target != "gfx942" and not known.get("FOLLOWS"):
-            threads = known["num_warps"] * built.metadata.warp_size
+            threads = known["num_warps"] * built.metadata.target.warp_size
             moved = sum(width for end in (("load", "ld"), ("store", "st")) for width in widths(built, *end) if width >= 4)
             name = "decode" if "COLUMNS" in known else "residual"
             expected = traffic.bytes_an_element(name, 2, item_bytes=2, eight_bit=eight_bit)

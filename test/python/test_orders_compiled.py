@@ -30,7 +30,7 @@ from cfx_shim.plan import Treatment  # noqa: E402
 def without_payload(kind, codec, kernel, known, target="sm_90"):
     """``moved`` less what is stored in 8 bytes but is no state, of codecs without channel scales: the counter of programs and
     of some the payload."""
-    count = 0 if kind == "decode" else 8 * warps(kind, known, target) * kernel.metadata.warp_size
+    count = 0 if kind == "decode" else 8 * warps(kind, known, target) * kernel.metadata.target.warp_size
     elements = known["ROWS"] * known["WIDTH"]
     payload = 1 if kind == "encode" and codec != "topk" else 0
     return moved(kind, kernel, known, target) - 2 * (count / elements + payload)
@@ -41,7 +41,7 @@ def moved(kind, kernel, known, target="sm_90"):
     elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
     # a trend that is read alone, or a state that is read and stored
     kept = sum(width for width in widths(kernel) if width == 8) if kind == "statistics" else kept_in_bytes(kernel)
-    return (wide(kernel) + kept) * warps(kind, known, target) * kernel.metadata.warp_size / elements
+    return (wide(kernel) + kept) * warps(kind, known, target) * kernel.metadata.target.warp_size / elements
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -34,7 +34,7 @@ def test_a_byte_an_element_is_moved_beside_the_tensor_without_spills_or_contract
     assert spilled == 0 and registers <= 128
     assert kernel.metadata.shared <= 1024
     assert contractions(kernel, tmp_path) == 0
-    threads = warps(kind, known) * kernel.metadata.warp_size
+    threads = warps(kind, known) * kernel.metadata.target.warp_size
     # the payload goes in halves of a load, and 8 bytes are the counter of programs
     payload = 8 * (widths(kernel).count(8) - (kind == "encode")) * threads
     assert payload == known["ROWS"] * known["WIDTH"]

@@ -51,7 +51,7 @@ def test_the_largest_of_every_group_takes_no_more_than_there_is_of_any_width(cha
         kernel, known = compiled(kind, "topk", channels, 1, "sm_90", eight_bit)
         assert known["WIDTH"] * known["STRETCHES"] == channels
         assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
-        threads = launch.decode_warps(known) * kernel.metadata.warp_size
+        threads = launch.decode_warps(known) * kernel.metadata.target.warp_size
         found = wide(kernel) + (kept_in_bytes(kernel) - (2 * 8 if kind == "encode" else 0) if eight_bit else 0)
         elements = known["ROWS"] * known["WIDTH"]
         assert found * threads / elements == traffic.bytes_an_element(kind, 1, item_bytes=2, eight_bit=eight_bit)

@@ -84,7 +84,7 @@ def test_rows_on_a_trellis_are_decoded_without_spills_or_contraction(target, cod
     kernel, known = compiled("decode", codec, 4096, 2, target)
     registers, spilled = resources(kernel, tmp_path)
     assert spilled == 0 and registers <= 128 and contractions(kernel, tmp_path) == 0
-    threads = warps("decode", known, target) * kernel.metadata.warp_size
+    threads = warps("decode", known, target) * kernel.metadata.target.warp_size
     moved = (wide(kernel) + kept_in_bytes(kernel)) * threads / (known["ROWS"] * known["WIDTH"])
     assert moved == traffic.bytes_an_element("decode", 2, item_bytes=2)
 

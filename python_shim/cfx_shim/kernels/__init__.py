@@ -9,6 +9,9 @@ import sys
 
 import torch
 
+# the oldest one that compiles them, which came with torch 2.8
+TRITON_SINCE = 3, 4
+
 
 def available(device) -> bool:
     """Whether kernels can run on ``device``: on a GPU of their generation, and on a CPU in Triton's interpreter."""
@@ -20,4 +23,16 @@ def available(device) -> bool:
 
 @functools.cache
 def _compiles_for(index):
-    return importlib.util.find_spec("triton") is not None and torch.cuda.get_device_capability(index) >= (8, 0)
+    return importlib.util.find_spec("triton") is not None and torch.cuda.get_device_capability(index) >= (8, 0) and _is_new_enough()
+
+
+@functools.cache
+def _is_new_enough():
+    """Says so once where it is not."""
+    import triton
+
+    if tuple(int(number) for number in triton.__version__.split(".")[:2]) >= TRITON_SINCE:
+        return True
+    since = ".".join(map(str, TRITON_SINCE))
+    print(f"cfx: going on without kernels, slowly: Triton {triton.__version__} is installed; expected {since} or newer", file=sys.stderr)
+    return False

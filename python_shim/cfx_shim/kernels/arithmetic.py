@@ -159,9 +159,15 @@ def float_byte(x, most: tl.constexpr):
 
 
 @triton.jit
+def negated(x):
+    """-x, of 0 too, which older Tritons' minus takes from 0."""
+    return x * -1.0
+
+
+@triton.jit
 def float_byte_value(code):
     """float32 of an e4m3 in int32, 0..255; what is no number is 0."""
     size = code & 0x7F
     normal = ((size << 20) + (120 << 23)).to(tl.float32, bitcast=True)
     value = tl.where(size < 8, size.to(tl.float32) * 0.001953125, normal)
-    return tl.where(size == 0x7F, 0.0, tl.where(code >= 0x80, -value, value))
+    return tl.where(size == 0x7F, 0.0, tl.where(code >= 0x80, negated(value), value))

@@ -37,7 +37,7 @@ def put(
     tl.store(middle + place, (whole & 0xFF).to(tl.uint8), mask=there)
     tl.store(middle + tokens * WHOLES + place, ((whole >> 8) & 0xFF).to(tl.uint8), mask=there)
     # three bits each of four units of either part are three bytes
-    alike: tl.constexpr = min(4, WIDTH // 32)
+    alike: tl.constexpr = 4 if WIDTH >= 128 else WIDTH // 32
     top = tl.reshape(tl.where(there, whole >> 16, 0), [ROWS // 2, 2, WIDTH // 32 // alike, alike])
     top = top << (6 * tl.arange(0, alike))[None, None, None, :]
     word = tl.sum(tl.sum(top, axis=3) << (3 * tl.arange(0, 2))[None, :, None], axis=1)

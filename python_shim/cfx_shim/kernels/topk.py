@@ -7,7 +7,7 @@ A row of a program's tile is one token's stretch of WIDTH channels, whole groups
 import triton
 import triton.language as tl
 
-from .arithmetic import beta_value, narrowed, widened
+from .arithmetic import beta_value, narrowed, negated, widened
 from .per_token import report
 from .placement import chosen, rank_of, tile_of
 from .reconstruct import moved
@@ -177,7 +177,7 @@ def largest(delta, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     marked = 2 * tl.arange(0, _GROUP)[None, None, :] + ((bits >> 31) & 1)
     found = tl.min(tl.where(magnitude == top[:, :, None], marked, 2 * _GROUP), axis=2)
     size = tl.minimum(top.to(tl.float32, bitcast=True), _HALF_MAX)
-    return tl.where((found & 1) == 1, -size, size).to(tl.float16), found >> 1
+    return tl.where((found & 1) == 1, negated(size), size).to(tl.float16), found >> 1
 
 
 @triton.jit

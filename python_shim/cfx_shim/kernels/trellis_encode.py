@@ -106,7 +106,7 @@ def trellis_kernel(
         program * first, tokens, dtype, CHANNELS, first, GROUP, PATHS, BLOCKS, RAGGED, LANES, ORDER, LEVELS, EIGHT_BIT, U_BIAS, V_BIAS, SOFT,
     )  # fmt: skip
     if BITS > 1 or ORDER > 0:
-        height: tl.constexpr = max(2, 2048 // STRETCH)
+        height: tl.constexpr = 2048 // STRETCH if STRETCH <= 1024 else 2
         for begins in range(0, first * 2 * STRETCHES, height):
             token, known, part, within, channel, place, inside, byte, kept = stretches_of(
                 begins + tl.arange(0, height), program * first, tl.minimum(tokens, (program + 1) * first),
