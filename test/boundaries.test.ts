@@ -60,7 +60,7 @@ const EXTERNAL: { [module: string]: RegExp } = {
   // what compiles the CPU's kernels, and what loads them; neither is needed to run
   numba: /^cpu\/(vectors|arithmetic|build)$/,
   llvmlite: /^cpu\/(vectors|build|library)$/,
-  triton: /^kernels\//,
+  triton: /^kernels(\/|$)/,
   // what a diffusers pipeline brings along; needed only where a run is observed
   safetensors: /^observe$/,
   PIL: /^observe$/,

@@ -13,9 +13,8 @@ import triton
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
 from . import low_rank, low_rank_residual, tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, three
+from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_decode import decode_kernel
-from .low_rank_residual import split_of
 
 # rows of a tile of factors, turns of conjugate gradients; rows and columns of a decoded tile
 _ROWS, _TURNS = 16, 4
@@ -65,7 +64,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
 def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
     """See ``launch.decode``. Beside states in 8 bits a sender has no ``outs``."""
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
-    split = split_of(channels, order, eight_bit)
+    split = split_of(channels, channels, 1, order, eight_bit) or channels
     rank, (rows, columns) = form.rank(tokens, channels), _DECODED
     grid = (
         triton.cdiv(tokens, rows) * (triton.cdiv(split, columns) + triton.cdiv(channels - split, columns)),

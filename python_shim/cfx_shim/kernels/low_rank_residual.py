@@ -2,16 +2,8 @@
 
 import triton
 
-from .. import state
-from ..codecs import _log_scales
 from . import low_rank, tiles
-from .launch import OPTIONS, interpreted, state_steps, take_statistics, three
-
-
-def split_of(channels, order, eight_bit):
-    """The channel with which groups of 32 of a state begin anew, ``channels`` where they do not."""
-    middle = min(channels, _log_scales.group_channels(channels))
-    return middle if order == 2 and not eight_bit and middle % state.GROUP else channels
+from .launch import OPTIONS, interpreted, split_of, state_steps, take_statistics, three
 
 
 def take(form, residual, largest, xs, states, message, offsets, own, order, feedback, first):
@@ -38,7 +30,6 @@ def take(form, residual, largest, xs, states, message, offsets, own, order, feed
         take_statistics(form, xs, states, message, betas, own, order)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     rows, width = tiles.rows_and_width(channels, 1)
-    split = split_of(channels, order, eight_bit)
     low_rank.residual_kernel[(triton.cdiv(tokens, rows), blocks, len(xs))](
         *three(xs),
         *three(states or xs),
@@ -60,7 +51,7 @@ def take(form, residual, largest, xs, states, message, offsets, own, order, feed
         ORDER=order,
         FOLLOWS=order > 0 and not feedback,
         EIGHT_BIT=eight_bit,
-        SPLIT=0 if split == channels else split,
+        SPLIT=split_of(channels, channels, 1, order, eight_bit),
         SOFT=interpreted(),
         num_warps=tiles.row_warps(rows, width),
         **OPTIONS,

@@ -11,9 +11,8 @@ import triton
 
 from ..codecs import _low_rank
 from . import low_rank_residual, subspace, tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, three
+from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_product import decode_kernel
-from .low_rank_residual import split_of
 
 # added to squares of lengths of 1: what orthonormal columns of one pass are off by, and so those of two are not
 _SHIFT = 1e-6
@@ -46,7 +45,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
 def decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype):
     """See ``launch.decode``. Beside states in 8 bits a sender has no ``outs``."""
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
-    split = split_of(channels, order, eight_bit)
+    split = split_of(channels, channels, 1, order, eight_bit) or channels
     rows, columns = _DECODED
     grid = (
         triton.cdiv(tokens, rows) * (triton.cdiv(split, columns) + triton.cdiv(channels - split, columns)),
