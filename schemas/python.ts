@@ -1,5 +1,5 @@
 /** Tables of src/ → `_contract.py`: what the shim shares with TypeScript, as Python literals. */
-import { ADAPTERS, COLLECTIVES, ROLES, TORCH_SINCE } from '../src/adapter.js';
+import { ADAPTERS, COLLECTIVES, ROLES, TORCH_SINCE, TRITON_SINCE } from '../src/adapter.js';
 import { CODECS, SECTION_ALIGN } from '../src/codec.js';
 import { ERRORS } from '../src/errors.js';
 import { MAX_DEPTH, MAX_FRAME_BYTES, MAX_FRAMES_PER_SECOND, PROTOCOL_VERSION } from '../src/protocol.js';
@@ -56,6 +56,7 @@ export function renderPython(version: string, definitions: Schema, received: str
     MAX_FRAMES_PER_SECOND,
     SECTION_ALIGN,
     TORCH_SINCE,
+    TRITON_SINCE,
     ROLES,
     COLLECTIVES,
     CODECS: Object.keys(CODECS),

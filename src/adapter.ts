@@ -23,5 +23,7 @@ export const ADAPTERS = {
 } satisfies Record<string, AdapterFacts>;
 
 export type AdapterName = keyof typeof ADAPTERS;
-/** torch as every adapter needs it: the first that comes with a Triton that compiles the kernels. */
+/** torch as every adapter needs it: the first that comes with that Triton. */
 export const TORCH_SINCE = '2.8';
+/** Triton as the kernels need it: with an older one, or none, a GPU codes in plain torch. */
+export const TRITON_SINCE = '3.4';

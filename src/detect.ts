@@ -1,5 +1,5 @@
 /** Pure: what about a command and its interpreter keeps cfx from compressing, and what is only worth saying. */
-import { ADAPTERS, TORCH_SINCE } from './adapter.js';
+import { ADAPTERS, TORCH_SINCE, TRITON_SINCE } from './adapter.js';
 import { ERRORS, type ErrorCode } from './errors.js';
 import type { Probe } from './probe.js';
 
@@ -132,6 +132,17 @@ function detectPython({ interpreter, machine }: Probe, hasSide: boolean): Findin
   return found;
 }
 
+function detectTriton(probe: Probe | null): Detection['advice'] {
+  const triton = probe?.machine.distributions.triton;
+  if (!triton || !isOlder(triton, TRITON_SINCE)) return [];
+  return [
+    {
+      message: `triton ${triton} is installed; the kernels need ${TRITON_SINCE} or newer, and a GPU codes in plain torch, slowly`,
+      fix: 'Upgrade torch, which brings its Triton along.',
+    },
+  ];
+}
+
 /** Settings of the network that often explain slow communication better than its volume does. */
 function detectNetwork(env: DetectInput['env']): Detection['advice'] {
   const off = (name: string, what: string) =>
@@ -164,6 +175,6 @@ export function detect({ command, probe, hasSide, env }: DetectInput): Detection
     refusals: [...flags, ...(certain ? python : [])],
     // about an interpreter that was only guessed nothing is refused: the ranks find out for themselves
     warnings: certain ? [] : python,
-    advice: detectNetwork(env),
+    advice: [...detectTriton(probe), ...detectNetwork(env)],
   };
 }

@@ -1,5 +1,5 @@
 /** Pure: what `cfx doctor` knows, and its text. */
-import { ADAPTERS, type AdapterName, TORCH_SINCE } from './adapter.js';
+import { ADAPTERS, type AdapterName, TORCH_SINCE, TRITON_SINCE } from './adapter.js';
 import type { Detection } from './detect.js';
 import { PATCHES } from './patches.js';
 import type { Probe } from './probe.js';
@@ -31,7 +31,10 @@ const row = (name: string, value: string) => `  ${name.padEnd(16)}${value}`;
 function describeInterpreter({ probe, probeProblem, sidePath }: Diagnosis): string[] {
   if (!probe) return [row('interpreter', probeProblem ?? 'unknown')];
   const { interpreter, machine } = probe;
-  const expected: { [name: string]: string } = { torch: `expected >=${TORCH_SINCE}` };
+  const expected: { [name: string]: string } = {
+    torch: `expected >=${TORCH_SINCE}`,
+    triton: `expected >=${TRITON_SINCE}`,
+  };
   for (const { distribution, since, before } of Object.values(ADAPTERS))
     expected[distribution] = `expected >=${since},<${before}`;
   return [

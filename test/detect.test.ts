@@ -138,6 +138,14 @@ test('A command that is not there is the only finding', () => {
   });
 });
 
+test('A Triton that cannot compile the kernels is pointed out', () => {
+  expect(look(['torchrun', 'x.py'], withVersion('triton', '3.3.1')).advice).toEqual([
+    { message: expect.stringMatching(/^triton 3\.3\.1 is installed; .* 3\.4 or newer/), fix: expect.stringContaining('Upgrade') },
+  ]);
+  for (const version of ['3.4.0', '3.10.0+git1', null])
+    expect(look(['torchrun', 'x.py'], withVersion('triton', version)).advice).toEqual([]);
+});
+
 test('Network settings that are slow by themselves are pointed out', () => {
   expect(look(['torchrun', 'x.py'], { env: { NCCL_P2P_DISABLE: '1' } }).advice).toEqual([
     { message: expect.stringContaining('NCCL_P2P_DISABLE=1'), fix: expect.stringContaining('Unset') },

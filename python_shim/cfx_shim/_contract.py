@@ -8,6 +8,7 @@ MAX_DEPTH = 8
 MAX_FRAMES_PER_SECOND = 2000
 SECTION_ALIGN = 16
 TORCH_SINCE = "2.8"
+TRITON_SINCE = "3.4"
 ROLES = ("q", "k", "v", "o")
 COLLECTIVES = ("all_to_all", "all_gather")
 CODECS = (

@@ -318,3 +318,22 @@ def test_bases_in_8_bits_are_equal_on_all_ranks_at_half_the_memory_of_16_bits_a_
         for role, error in own.reports[0]["relativeErrors"].items():
             # two runs of the whole model: their trajectories part by rounding alone
             assert packed.reports[0]["relativeErrors"][role] < 1.05 * error
+
+
+@pytest.mark.parametrize(
+    "torch_version, xfuser_version, problems",
+    [
+        ("2.8.0a0+34c6371d24.nv25", "0.7.0", []),
+        ("2.7.1+cu126", "0.7.0", ["torch 2.7.1+cu126 is installed; expected 2.8 or newer"]),
+        ("2.15.0", "0.8.0", ["xfuser 0.8.0 is installed; cfx supports 0.7 up to, not including, 0.8"]),
+    ],
+)
+def test_versions_that_are_not_supported_are_a_ranks_problem(monkeypatch, torch_version, xfuser_version, problems):
+    monkeypatch.setattr(torch, "__version__", torch_version)
+    monkeypatch.setattr("cfx_shim.adapters.xdit.metadata.version", lambda name: xfuser_version)
+    found, replaced = [], []
+    patches = SimpleNamespace(replace=lambda module, name, make: replaced.append(name))
+    session = SimpleNamespace(problem=lambda code, text: found.append((code, text)), patches=patches, adapter=None)
+    XDiT(session).patch_usp(SimpleNamespace(get_ulysses_parallel_world_size=None, PROCESS_GROUP=None))
+    assert found == [("CFX_ADAPTER_VERSION", text) for text in problems]
+    assert bool(replaced) == (not problems)

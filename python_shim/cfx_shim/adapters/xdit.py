@@ -9,7 +9,7 @@ Roles follow from the order inside one USP call: q, k, v, then tensors that only
 
 from importlib import metadata
 
-from .._contract import ADAPTERS
+from .._contract import ADAPTERS, TORCH_SINCE
 from . import denoising, xdit_cpu
 
 _USP = "xfuser.model_executor.layers.usp"
@@ -39,6 +39,11 @@ class XDiT:
         self._ring = None
 
     def patch_usp(self, usp):
+        import torch  # which the framework has imported by now
+
+        if _version(torch.__version__) < _version(TORCH_SINCE):
+            self._session.problem("CFX_ADAPTER_VERSION", f"torch {torch.__version__} is installed; expected {TORCH_SINCE} or newer")
+            return
         found = metadata.version("xfuser")
         facts = ADAPTERS["xdit"]
         if not _version(facts["since"]) <= _version(found) < _version(facts["before"]):

@@ -9,8 +9,7 @@ import sys
 
 import torch
 
-# the oldest one that compiles them, which came with torch 2.8
-TRITON_SINCE = 3, 4
+from .._contract import TRITON_SINCE
 
 
 def available(device) -> bool:
@@ -31,8 +30,8 @@ def _is_new_enough():
     """Says so once where it is not."""
     import triton
 
-    if tuple(int(number) for number in triton.__version__.split(".")[:2]) >= TRITON_SINCE:
-        return True
-    since = ".".join(map(str, TRITON_SINCE))
-    print(f"cfx: going on without kernels, slowly: Triton {triton.__version__} is installed; expected {since} or newer", file=sys.stderr)
-    return False
+    found, since = ([int(number) for number in version.split(".")[:2]] for version in (triton.__version__, TRITON_SINCE))
+    if found < since:
+        text = f"Triton {triton.__version__} is installed; expected {TRITON_SINCE} or newer"
+        print(f"cfx: going on without kernels, slowly: {text}", file=sys.stderr)
+    return found >= since
