@@ -43,7 +43,9 @@ def of_channels(magnitude, energy=None):
     """
     if energy is None:
         energy = _sums.over_tokens(magnitude * magnitude)
-    return _codes(_sums.divided(energy, magnitude.shape[1]).sqrt_().mul_(MEAN_MAGNITUDE), V_BIAS)
+    # a CPU's float32 roots of torch may be an ulp off, whether they are depending on the tensor's size; of float64 they round right
+    roots = _sums.divided(energy, magnitude.shape[1]).double().sqrt_().float()
+    return _codes(roots.mul_(MEAN_MAGNITUDE), V_BIAS)
 
 
 def write(magnitude, payload, energy=None, channel_scales=None):
