@@ -58,8 +58,8 @@ const EXTERNAL: { [module: string]: RegExp } = {
     /^(codecs\/|kernels(\/|$)|cpu\/(launch|arguments)|adapters\/|base_store|state|statistics|predictor|measures|observe|coding|messages|proof|calls|collectives|forwards|session)/,
   numpy: /^(codecs\/|cpu\/|observe$)/,
   // what compiles the CPU's kernels, and what loads them; neither is needed to run
-  numba: /^cpu\/(vectors|arithmetic|build)$/,
-  llvmlite: /^cpu\/(vectors|build|library)$/,
+  numba: /^cpu\/(vectors|lanes|arithmetic|build)$/,
+  llvmlite: /^cpu\/(vectors|lanes|build|library)$/,
   triton: /^kernels(\/|$)/,
   // what a diffusers pipeline brings along; needed only where a run is observed
   safetensors: /^observe$/,

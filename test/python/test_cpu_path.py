@@ -27,6 +27,10 @@ SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24)
 # several paths of a trellis: of the last a half, and where another scale begins in between
 PATHS = [(1, 17, 256), (2, 19, 520), (1, 3, 3072)]
 
+# more tokens than are summed up at a time, of whole groups; and channels past a strip that one thread takes alone, in parts of whole
+# groups and of such as begin anew
+LARGE = [(1, 1100, 128), (2, 70, 4160), (1, 70, 4112)]
+
 
 def orders(codec):
     return (0,) if codec == "int4" or codec.startswith("centred") else (0, 1, 2)
@@ -41,6 +45,19 @@ def test_same_bytes_and_states_for_every_shape_and_dtype(kernels, codec, order):
         first = noise(shape, 0)
         steps = [(first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step)).to(dtype) for step in range(4)]
         compare(steps, codec, order)
+
+
+@pytest.mark.parametrize("shape", LARGE)
+@pytest.mark.parametrize("codec", ("binary", "int2", "lm1", "lm2", "ternary", "tcq1", "fp8", "topk", "centred5", "int4"))
+def test_same_bytes_and_states_of_large_blocks(kernels, codec, shape):
+    first = noise(shape, 0)
+    steps = [first + 0.1 * step * noise(shape, 1) + 0.05 * noise(shape, 2 + step) for step in range(3)]
+    for order, threads in itertools.product(orders(codec), (1, 3)):
+        with launch.shared_by(threads):
+            compare(steps, codec, order)
+    compare([each.to(torch.bfloat16) for each in steps], codec, max(orders(codec)))
+    if max(orders(codec)):
+        compare(steps, codec, 2, base_dtype=INT8)
 
 
 EIGHT_BIT_CASES = [(codec, order) for codec, order in CASES if order]

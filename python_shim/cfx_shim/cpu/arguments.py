@@ -15,9 +15,11 @@ from ..kernels import formats
 from . import library, low_rank_room, shared, tables
 
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-# numbers that a batch of rows, and the sums of a strip of channels, may be
-_BATCH, _SUMS = 1 << 13, 1 << 13
-_STRIP, _SUM_LANES, _VECTOR = 512, 64, 16
+# sums that are added to in turn
+_SUMS = 1 << 17
+# channels of a strip: of what threads share, and of what one goes through alone
+_STRIP, _WIDEST_STRIP = 512, 4096
+_SUM_LANES, _VECTOR = 64, 16
 # of a factor's number, by the class of the codec
 _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.LowRank: 16}
 
@@ -74,10 +76,10 @@ def of_call(
         return _without_scales_of_channels(form, numbers, order, channels, split)
     # the parts of a row are those of its scales, or of the trend where there is one scale
     middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
-    numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
+    numbers, strips, of_statistics = _statistics(numbers, order, channels, split, alone)
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
     # of a trellis each token of a batch has a lane, busy or not
-    batch = _VECTOR if form.trellis else max(1, min(_VECTOR, _BATCH // width))
+    batch = _VECTOR if form.trellis else max(1, min(_VECTOR, shared.BATCH_NUMBERS // width))
     numbers |= {
         shared.MIDDLE: middle,
         shared.HALF_SCALES: form.half_scales,
@@ -110,15 +112,14 @@ def of_call(
     return Told(numbers, singles), strips, scratch
 
 
-def _statistics(numbers, order, channels, split):
+def _statistics(numbers, order, channels, split, alone=False):
     """(``numbers`` and those that statistics need, strips of channels in a block, bytes of scratch) at residual ``order``."""
-    sums = 3 if order == 2 else 1
-    strip = min(_STRIP, channels)
-    lanes = _SUM_LANES
-    while lanes > 8 and lanes * strip * sums > _SUMS:
+    strip = min(_WIDEST_STRIP if alone else _STRIP, channels)
+    row, sums, lanes = -(-strip // shared.SUM_SPAN) * shared.SUM_SPAN, 3 if order == 2 else 1, _SUM_LANES
+    while lanes > 1 and lanes * row * sums > _SUMS:
         lanes //= 2
-    whole, groups = -(-strip // _VECTOR) * _VECTOR, _SUM_LANES // lanes
-    room = 64 + 4 * whole * (4 + sums * lanes * (groups.bit_length() + 1))
+    # of groups that are folded in halves no more wait than their number has bits
+    room = 64 + 4 * (3 * shared.SUM_SPAN * shared.SUM_TOKENS + row * (2 + sums * lanes * (_SUM_LANES // lanes).bit_length()))
     strips = sum(-(-part // strip) for part in (split, channels - split))
     return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
 

@@ -51,6 +51,15 @@ def magnitude(values):
     return value_of(bits_of(values) & all_ints(0x7FFFFFFF))
 
 
+@inlined
+def fetch_ahead(address):
+    """Of memory that is gone through in order and read at ``address`` now, a line that will be read soon.
+
+    One with each vector that is read: many at once wait for one another, and hardware alone stops at each page.
+    """
+    prefetch(address + _AHEAD)
+
+
 # vectors
 
 
@@ -181,6 +190,7 @@ def _read_row(row, address, kind, bias, count, rest):
     item = 4 if kind == FLOAT32 else 2 if kind <= HALF_SCALE else 1
     whole = count // LANES * LANES
     for c in range(0, whole, LANES):
+        fetch_ahead(address + item * c)
         put_floats(row + 4 * c, _widened(address + item * c, kind, bias))
     if whole < count:
         clear(rest, LANES)
@@ -197,13 +207,6 @@ def _write_row(row, address, kind, saturate, count, rest):
     if whole < count:
         _put_narrowed(rest, floats_at(row + 4 * whole), kind, saturate)
         copy_bytes(rest, address + item * whole, item * (count - whole))
-
-
-@inlined
-def fetch_ahead(address, size):
-    """Of memory that is gone through in order, ``size`` bytes of it at ``address`` now: hardware alone stops at each page."""
-    for at in range(_AHEAD, _AHEAD + size, 64):
-        prefetch(address + at)
 
 
 # of one piece of code each, however often they are called

@@ -4,65 +4,26 @@ Beside a state in 8 bits it writes what a receiver uses, too.
 """
 
 from . import shared
-from .arithmetic import HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, read_row
+from .arithmetic import HALF_SCALE, SMALL_FLOAT, inlined, read_row
+from .bits import decoder
+from .blocks import payload_of, section_of, state_of
 from .digits import decode_digits, take_digits
-from .levels import picker
 from .means import read_means
-from .parts import ROW, copy_planes, is_staged, move, parts_of, read_channels, write_parts
+from .parts import ROW, copy_planes, is_staged, parts_of, read_channels, write_parts
 from .starts import start_token
 from .states import read_state, used_at, write_state
 from .trellis import copy_rows, move_by_path, plane_room, rows_at
-from .trend import read_trend, write_trend
+from .trend import read_trends, write_trends
 from .vectors import (
     LANES,
     all_floats,
-    either,
     float_at,
-    floats_at,
-    mask_of_bits,
-    negated,
-    put_floats,
-    short_at,
     whole_at,
 )
 
 
-def _decoder(bits, centred=False):
-    """The other way: what a part of one token's bits stand for moves its state, or with order 0 is put at ``held``.
-
-    ``centred``: with order 0, and ``beta`` is what was taken off.
-    """
-    planes_beside = bits - 1
-    level_of = picker(planes_beside, 8)
-
-    @inlined
-    def decode(common, planes, plane_step, first, last, v, u, order, held, trend, beta):
-        gain = all_floats(float_at(common + shared.GAIN))
-        for c in range(first, last, LANES):
-            positive, plane = mask_of_bits(short_at(planes + c // 8)), planes + c // 8 + planes_beside * plane_step
-            top, second, third, fourth = positive, positive, positive, positive
-            if planes_beside > 0:
-                top = mask_of_bits(short_at(plane))
-            if planes_beside > 1:
-                second = mask_of_bits(short_at(plane - plane_step))
-            if planes_beside > 2:
-                third = mask_of_bits(short_at(plane - 2 * plane_step))
-            if planes_beside > 3:
-                fourth = mask_of_bits(short_at(plane - 3 * plane_step))
-            value = level_of(common + shared.LEVELS, top, second, third, fourth) * (u * floats_at(v + 4 * c))
-            decoded = either(positive, value, negated(value))
-            if centred:
-                put_floats(held + 4 * c, decoded + floats_at(beta + 4 * c))
-            elif order == 0:
-                put_floats(held + 4 * c, decoded)
-            else:
-                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
-
-    return decode
-
-
-decode_1, _decode_2, _decode_3, _decode_4 = (_decoder(bits) for bits in range(1, 5))
-_decode_centred_4, _decode_centred_5 = _decoder(4, True), _decoder(5, True)
+decode_1, _decode_2, _decode_3, _decode_4 = (decoder(bits) for bits in range(1, 5))
+_decode_centred_4, _decode_centred_5 = decoder(4, True), decoder(5, True)
 
 
 def decode_kernel(common, sections, first, last, scratch):
@@ -71,7 +32,7 @@ def decode_kernel(common, sections, first, last, scratch):
     while first < last:
         index, begin = first // tokens, first % tokens
         end = min(tokens, begin + last - first)
-        section = sections + index // blocks * shared.SECTION_BYTES
+        section = section_of(common, sections, index)
         _decode_block(common, section, index % blocks, begin, end, scratch)
         first += end - begin
     return 0
@@ -86,39 +47,42 @@ def _decode_block(common, section, block, first, last, scratch):
     )  # fmt: skip
     centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
     staged = is_staged(common) or starts > 0
-    rank = block + (block >= whole_at(common + shared.OWN))
-    base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+    base = state_of(common, section, block)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
-    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+    payload = payload_of(common, section, block)
 
     parts, _, end_first, width = parts_of(common)
     row_bytes = 4 * width
     rest, us = scratch, scratch + 64
     v = us + 2 * ROW
     beta, own_planes = v + row_bytes, v + 2 * row_bytes
-    held_row, trend = v + 3 * row_bytes, v + 4 * row_bytes
-    trellis, row_room, path_row = whole_at(common + shared.TRELLIS), plane_room(channels), rows_at(v + 5 * row_bytes)
+    held_row, trend_rows, batch = v + 3 * row_bytes, v + 4 * row_bytes, min(LANES, max(1, shared.BATCH_NUMBERS // width))
+    trellis, row_room = whole_at(common + shared.TRELLIS), plane_room(channels)
+    path_row = rows_at(v + (4 + batch) * row_bytes)
     planes = read_channels(common, payload, v, beta, rest)
     if centred:
         read_means(common, planes, beta, width, rest)
     plane_bytes = (channels + 7) // 8
     plane_step = tokens * plane_bytes
-    for start in range(first, last, LANES):
-        count = min(LANES, last - start)
+    # a trend that lies apart is read and written for a batch of tokens
+    trend_apart = order == 2 and not staged
+    for start in range(first, last, batch):
+        count = min(batch, last - start)
+        if trend_apart:
+            read_trends(trend_rows, row_bytes, block_trend, start, count, common, rest)
         if half_scales:
             read_row(us, payload + 2 * start, HALF_SCALE, 0, count, rest)
         else:
             read_row(us, payload + 2 * start, SMALL_FLOAT, bias, 2 * count, rest)
         for row in range(count):
             place = base + (start + row) * state_step
-            fetch_ahead(place, state_step)
-            held = place
+            held, trend = place, trend_rows
+            if trend_apart:
+                trend = trend_rows + row * row_bytes
             if staged:
                 held = held_row
             if staged and order > 0:
                 read_state(held, trend, base, start + row, order, common, rest)
-            elif order == 2:
-                read_trend(trend, block_trend, start + row, common, rest)
             if trellis != 0:
                 copy_rows(common, planes + (start + row) * plane_bytes, plane_step, path_row, row_room)
                 first_u, second_u, signs = float_at(us + 8 * row), float_at(us + 8 * row + 4), path_row + bits * row_room
@@ -134,8 +98,8 @@ def _decode_block(common, section, block, first, last, scratch):
                 write_state(held, trend, base, start + row, order, common, rest)
             elif staged:
                 write_parts(held, place, False, common, rest)
-            elif order == 2:
-                write_trend(trend, block_trend, start + row, common, rest)
+        if trend_apart:
+            write_trends(trend_rows, row_bytes, block_trend, start, count, common, rest)
 
 
 @inlined

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import shared
 from .arithmetic import inlined, magnitude, rounded_up
-from .parts import move
+from .parts import by_vectors
 from .groups import groups_of
 from .vectors import (
     LANES,
@@ -24,7 +24,6 @@ from .vectors import (
     mask_of_bits,
     negated,
     put_byte,
-    put_floats,
     put_int,
     put_short,
     short_at,
@@ -36,35 +35,46 @@ _MIDDLE, _SUMS_BYTES = (3**8 - 1) // 2, 2 * 256
 
 
 @inlined
+def _code_at(c, told):
+    """The digits of a vector into ``planes``; returns what is decoded."""
+    threshold, level, planes, step, delta, v, u = told
+    zero, missed, scale = all_floats(0.0), floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
+    positive, reached = at_least(missed, zero), at_least(magnitude(missed), scale * threshold)
+    sign, there = bits_of_mask(positive), bits_of_mask(reached)
+    put_short(planes + c // 8, there & sign)
+    put_short(planes + step + c // 8, there & ~sign)
+    value = level * scale
+    return either(reached, either(positive, value, negated(value)), zero)
+
+
+@inlined
+def _decoded_at(c, told):
+    level, planes, step, v, u = told
+    value = level * (u * floats_at(v + 4 * c))
+    less = either(mask_of_bits(short_at(planes + step + c // 8)), negated(value), all_floats(0.0))
+    return either(mask_of_bits(short_at(planes + c // 8)), value, less)
+
+
+_code_and_move, _move = by_vectors(_code_at), by_vectors(_decoded_at)
+
+
+@inlined
 def code_digits(common, planes, step, first, last, delta, v, u, moves, order, held, trend, beta):
     """A part of one token into ``planes``, from scale ``u``; moves its state unless told not to."""
-    zero, gain = all_floats(0.0), all_floats(float_at(common + shared.GAIN))
     level, threshold = all_floats(float_at(common + shared.LEVELS + 8)), all_floats(float_at(common + shared.THRESHOLDS))
-    for c in range(first, last, LANES):
-        missed, scale = floats_at(delta + 4 * c), u * floats_at(v + 4 * c)
-        positive, reached = at_least(missed, zero), at_least(magnitude(missed), scale * threshold)
-        sign, there = bits_of_mask(positive), bits_of_mask(reached)
-        put_short(planes + c // 8, there & sign)
-        put_short(planes + step + c // 8, there & ~sign)
-        if moves:
-            value = level * scale
-            decoded = either(reached, either(positive, value, negated(value)), zero)
-            move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+    told = threshold, level, planes, step, delta, v, u
+    if moves:
+        _code_and_move(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
+    else:
+        for c in range(first, last, LANES):
+            _code_at(c, told)
 
 
 @inlined
 def decode_digits(common, planes, step, first, last, v, u, order, held, trend, beta):
     """The other way: moves a part's state, or with order 0 puts what is decoded at ``held``."""
-    zero, gain = all_floats(0.0), all_floats(float_at(common + shared.GAIN))
-    level = all_floats(float_at(common + shared.LEVELS + 8))
-    for c in range(first, last, LANES):
-        value = level * (u * floats_at(v + 4 * c))
-        less = either(mask_of_bits(short_at(planes + step + c // 8)), negated(value), zero)
-        decoded = either(mask_of_bits(short_at(planes + c // 8)), value, less)
-        if order == 0:
-            put_floats(held + 4 * c, decoded)
-        else:
-            move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+    told = all_floats(float_at(common + shared.LEVELS + 8)), planes, step, v, u
+    _move(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
 
 
 @inlined

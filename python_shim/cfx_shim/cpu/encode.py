@@ -15,29 +15,28 @@ from .arithmetic import (
     half_value,
     inlined,
     largest_bits,
-    magnitude,
     rounder_of,
     small_float,
     small_float_value,
     sum_on_grid,
     value_of_steps,
 )
+from .bits import coder
+from .blocks import payload_of, section_of, state_of, x_of
+from .column_sums import sums_bytes
 from .decode import decode_1
 from .digits import code_digits, put_digits
-from .levels import halving, picker
 from .means import read_means
-from .parts import ROW, copy_planes, differences, is_staged, move, parts_of, read_channels, read_parts
+from .parts import ROW, copy_planes, differences, is_staged, parts_of, read_channels, read_parts
 from .starts import start_token
 from .states import read_state, set_state, write_state
-from .statistics import sums_bytes, take_statistics
+from .statistics import take_statistics
 from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
-from .trend import read_trend, write_trend
+from .trend import read_trends, write_trends
 from .vectors import (
-    LANES,
     above,
     all_floats,
     all_ints,
-    at_least,
     below,
     bits_of_mask,
     either,
@@ -46,7 +45,6 @@ from .vectors import (
     int_at,
     ints_at,
     largest_of,
-    negated,
     put_byte,
     put_floats,
     put_int,
@@ -56,51 +54,6 @@ from .vectors import (
 )
 
 
-def _coder(bits, centred=False, direct=False):
-    """A part of one token: its bits into planes ``plane_step`` apart, from scale ``u``; moves its state unless told not to.
-
-    ``centred``: instead, what is decoded and what was ``held`` of it go to ``trend``. ``direct``: for what is to be coded
-    there is x itself.
-    """
-    planes_beside = bits - 1
-    level_of = picker(planes_beside, 8)
-    (begin_0, bound_0), (begin_1, bound_1), (begin_2, bound_2), (begin_3, bound_3) = halving(planes_beside)
-
-    @inlined
-    def code(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
-        zero, gain = all_floats(0.0), all_floats(float_at(common + shared.GAIN))
-        # bytes of a plane, each of 8 numbers
-        for at in range(first // 8, last // 8, LANES // 8):
-            missed, scale = floats_at(delta + 32 * at), u * floats_at(v + 32 * at)
-            if direct:
-                missed = missed - floats_at(held + 32 * at)
-            positive = at_least(missed, zero)
-            put_short(planes + at, bits_of_mask(positive))
-            size, top, second, third, fourth = magnitude(missed), positive, positive, positive, positive
-            thresholds, plane = common + shared.THRESHOLDS, planes + at + planes_beside * plane_step
-            if planes_beside > 0:
-                top = at_least(size, scale * bound_0(thresholds + begin_0, top, second, third, fourth))
-                put_short(plane, bits_of_mask(top))
-            if planes_beside > 1:
-                second = at_least(size, scale * bound_1(thresholds + begin_1, top, second, third, fourth))
-                put_short(plane - plane_step, bits_of_mask(second))
-            if planes_beside > 2:
-                third = at_least(size, scale * bound_2(thresholds + begin_2, top, second, third, fourth))
-                put_short(plane - 2 * plane_step, bits_of_mask(third))
-            if planes_beside > 3:
-                fourth = at_least(size, scale * bound_3(thresholds + begin_3, top, second, third, fourth))
-                put_short(plane - 3 * plane_step, bits_of_mask(fourth))
-            if moves:
-                value = level_of(common + shared.LEVELS, top, second, third, fourth) * scale
-                decoded = either(positive, value, negated(value))
-                if centred:
-                    put_floats(trend + 32 * at, decoded + floats_at(held + 32 * at))
-                else:
-                    move(order, held + 32 * at, trend + 32 * at, beta + 32 * at, decoded, gain)
-
-    return code
-
-
 def encode_kernel(common, sections, first, last, scratch):
     """Code tokens ``first`` to ``last``, counted through all blocks of all sections; returns 1 if NaN or Inf was seen."""
     blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
@@ -108,7 +61,7 @@ def encode_kernel(common, sections, first, last, scratch):
     while first < last:
         index, begin = first // tokens, first % tokens
         end = min(tokens, begin + last - first)
-        section = sections + index // blocks * shared.SECTION_BYTES
+        section = section_of(common, sections, index)
         seen |= _encode_block(common, section, index % blocks, begin, end, scratch)
         first += end - begin
     return seen
@@ -117,10 +70,9 @@ def encode_kernel(common, sections, first, last, scratch):
 @inlined
 def _encode_block(common, section, block, first, last, scratch):
     order, batch = whole_at(common + shared.ORDER), whole_at(common + shared.BATCH)
-    rank = block + (block >= whole_at(common + shared.OWN))
-    x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
-    base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-    payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+    x = x_of(common, section, block)
+    base = state_of(common, section, block)
+    payload = payload_of(common, section, block)
     if whole_at(common + shared.WITH_STATISTICS):
         take_statistics(common, section, block, scratch)
     planes = _begin_block(common, payload, scratch)
@@ -194,6 +146,8 @@ def _take_rows(common, x, base, scratch, start, count):
     _, beta, x_row, _, delta, held_row, trend, _ = _rows(common, scratch)
     staged, rest, trends = is_staged(common), scratch + _REST, base + whole_at(common + shared.TREND_AT)
     x_now, place = x + start * x_step, base + start * state_step
+    if order == 2 and not staged:
+        read_trends(trend, 4 * width, trends, start, count, common, rest)
     for row in range(count):
         given, held = x_now, held_row
         if staged:
@@ -204,11 +158,10 @@ def _take_rows(common, x, base, scratch, start, count):
             held_row += 4 * width
         elif order > 0:
             held = place
-            if order == 2:
-                read_trend(trend, trends, start + row, common, rest)
         put_int(scratch + _LARGEST + 4 * row, differences(delta, given, held, trend, beta, order, 0, end_first))
         if parts == 2:
-            put_int(scratch + _LARGEST + ROW + 4 * row, differences(delta, given, held, trend, beta, order, end_first, width))
+            largest = differences(delta, given, held, trend, beta, order, end_first, width)
+            put_int(scratch + _LARGEST + ROW + 4 * row, largest)
         x_now, place, delta, trend = x_now + x_step, place + state_step, delta + 4 * width, trend + 4 * width
 
 
@@ -361,9 +314,9 @@ def _move_by_signs(common, planes, plane_step, first, last, delta, v, u, moves, 
 
 
 _code_digits = _by_rows(code_digits)
-_code_1, _code_2, _code_3, _code_4 = (_by_rows(_coder(bits)) for bits in range(1, 5))
-_code_x_1, _code_x_2 = _by_rows(_move_by_signs), _by_rows(_coder(2, direct=True))
-_code_centred_4, _code_centred_5 = _by_rows(_coder(4, True)), _by_rows(_coder(5, True))
+_code_1, _code_2, _code_3, _code_4 = (_by_rows(coder(bits)) for bits in range(1, 5))
+_code_x_1, _code_x_2 = _by_rows(_move_by_signs), _by_rows(coder(2, direct=True))
+_code_centred_4, _code_centred_5 = _by_rows(coder(4, True)), _by_rows(coder(5, True))
 
 
 @called
@@ -374,15 +327,16 @@ def _keep_rows(common, x, base, scratch, start, count):
     _, _, _, _, delta, held, trend, _ = _rows(common, scratch)
     x_step = whole_at(common + shared.X_TOKEN_STEP)
     moves, staged, trends = _moves(common), is_staged(common), base + whole_at(common + shared.TREND_AT)
+    if starts == 0 and moves and not staged:
+        write_trends(trend, 4 * width, trends, start, count, common, rest)
+        return
     for token in range(start, start + count):
         if starts > 0:
             start_token(common, trend, width, base, token, delta, rest)
         elif not moves:
             set_state(held, trend, width, x + token * x_step, base, token, order, common, rest)
-        elif staged:
-            write_state(held, trend, base, token, order, common, rest)
         else:
-            write_trend(trend, trends, token, common, rest)
+            write_state(held, trend, base, token, order, common, rest)
         held, trend, delta = held + 4 * width, trend + 4 * width, delta + 4 * width
 
 

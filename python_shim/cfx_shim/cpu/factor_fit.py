@@ -8,6 +8,7 @@ import numpy as np
 
 from . import low_rank_room, shared
 from .arithmetic import called, inlined
+from .lanes import total_of
 from .matrices import multiply, put_gram, put_inverse
 from .vectors import (
     LANES,
@@ -28,7 +29,6 @@ from .vectors import (
     put_floats,
     put_ints,
     root_of,
-    total_of,
     whole_at,
 )
 

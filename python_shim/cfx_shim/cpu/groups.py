@@ -5,11 +5,13 @@
 
 import numpy as np
 
-from .arithmetic import clear, inlined, magnitude, whole_bits
+from .arithmetic import clear, fetch_ahead, inlined, magnitude, whole_bits
+from .lanes import largest_of_pairs
 from .vectors import (
     LANES,
     above,
     all_floats,
+    all_ints,
     as_floats,
     below,
     bits_of,
@@ -19,13 +21,17 @@ from .vectors import (
     either,
     either_int,
     equal,
+    float_at,
     floats_at,
+    larger,
     largest_of,
     one_of_bits,
     put_byte,
     put_bytes,
     put_floats,
     signed_bytes_at,
+    table_of,
+    value_of,
 )
 
 GROUP = 2 * LANES
@@ -40,13 +46,48 @@ def groups_of(channels):
 
 
 @inlined
+def group_at(codes, scale_at):
+    """The numbers of a whole group, in two vectors."""
+    scale = scale_value(byte_at(scale_at))
+    return as_floats(signed_bytes_at(codes)) * scale, as_floats(signed_bytes_at(codes + LANES)) * scale
+
+
+@inlined
+def put_group(one, other, codes, scale_at):
+    """The other way."""
+    scale = _scale_of_sizes(larger(bits_of(magnitude(one)), bits_of(magnitude(other))), _LARGEST_CODE)
+    put_byte(scale_at, np.int32(scale))
+    inverse = inverse_of(scale)
+    put_bytes(codes, coded(one * inverse, scale, _LARGEST_CODE))
+    put_bytes(codes + LANES, coded(other * inverse, scale, _LARGEST_CODE))
+
+
+@inlined
+def _put_groups(row, codes, scales, room):
+    """Sixteen groups at once: what is one number a group is in one vector."""
+    need = bits_of(value_of(largest_of_pairs(row)) * all_floats(np.float32(1 / _LARGEST_CODE)))
+    above_it = either_int(above(need & all_ints((1 << _SHIFT) - 1), all_ints(0)), all_ints(1), all_ints(0))
+    found = (need >> all_ints(_SHIFT)) + above_it - all_ints(_BIAS)
+    found = either_int(above(found, all_ints(0)), found, all_ints(0))
+    found = either_int(below(found, all_ints(255)), found, all_ints(255))
+    put_bytes(scales, found)
+    put_floats(room, all_floats(1.0) / value_of((found + all_ints(_BIAS)) << all_ints(_SHIFT)))
+    most = largest_of(found)
+    for group in range(LANES):
+        at, inverse = row + 4 * GROUP * group, all_floats(float_at(room + 4 * group))
+        put_bytes(codes + GROUP * group, coded(floats_at(at) * inverse, most, _LARGEST_CODE))
+        put_bytes(codes + GROUP * group + LANES, coded(floats_at(at + 4 * LANES) * inverse, most, _LARGEST_CODE))
+
+
+@inlined
 def read_groups(row, codes, scales, count, room):
     """``row`` becomes ``count`` numbers of which the first begins a group."""
     whole = count // GROUP * GROUP
     for c in range(0, whole, GROUP):
-        scale = scale_value(byte_at(scales + c // GROUP))
-        put_floats(row + 4 * c, as_floats(signed_bytes_at(codes + c)) * scale)
-        put_floats(row + 4 * (c + LANES), as_floats(signed_bytes_at(codes + c + LANES)) * scale)
+        fetch_ahead(codes + c)
+        one, other = group_at(codes + c, scales + c // GROUP)
+        put_floats(row + 4 * c, one)
+        put_floats(row + 4 * (c + LANES), other)
     if whole < count:
         clear(room, LANES // 2)
         copy_bytes(codes + whole, room, count - whole)
@@ -58,14 +99,11 @@ def read_groups(row, codes, scales, count, room):
 @inlined
 def write_groups(row, codes, scales, count, room):
     """The other way; zeros are behind the last number of ``row``, up to whole vectors."""
-    whole = count // GROUP * GROUP
-    for c in range(0, whole, GROUP):
-        one, other = floats_at(row + 4 * c), floats_at(row + 4 * (c + LANES))
-        scale = scale_of(row + 4 * c, GROUP, _LARGEST_CODE)
-        put_byte(scales + c // GROUP, np.int32(scale))
-        inverse = inverse_of(scale)
-        put_bytes(codes + c, coded(one * inverse, scale, _LARGEST_CODE))
-        put_bytes(codes + c + LANES, coded(other * inverse, scale, _LARGEST_CODE))
+    whole, many = count // GROUP * GROUP, count // (LANES * GROUP) * LANES * GROUP
+    for c in range(0, many, LANES * GROUP):
+        _put_groups(row + 4 * c, codes + c, scales + c // GROUP, room)
+    for c in range(many, whole, GROUP):
+        put_group(floats_at(row + 4 * c), floats_at(row + 4 * (c + LANES)), codes + c, scales + c // GROUP)
     if whole < count:
         scale = scale_of(row + 4 * whole, count - whole, _LARGEST_CODE)
         put_byte(scales + whole // GROUP, np.int32(scale))
@@ -86,16 +124,19 @@ def scale_of(row, count, most):
     most ``most``."""
     sizes = bits_of(magnitude(floats_at(row)))
     if count > LANES:
-        others = bits_of(magnitude(floats_at(row + 4 * LANES)))
-        sizes = either_int(above(sizes, others), sizes, others)
+        sizes = larger(sizes, bits_of(magnitude(floats_at(row + 4 * LANES))))
+    return _scale_of_sizes(sizes, most)
+
+
+@inlined
+def _scale_of_sizes(sizes, most):
     need = bits_of_one(one_of_bits(largest_of(sizes)) * np.float32(1 / most))
     scale = (need >> _SHIFT) + (need & ((1 << _SHIFT) - 1) != 0) - _BIAS
     return min(max(scale, 0), 255)
 
 
-@inlined
-def inverse_of(scale):
-    return all_floats(np.float32(1.0) / one_of_bits((scale + _BIAS) << _SHIFT))
+# by a scale's byte: a division would take longer than all that waits for it
+inverse_of = table_of(np.float32(1.0) / (((np.arange(256, dtype=np.int32) + _BIAS) << _SHIFT).view(np.float32)))
 
 
 @inlined

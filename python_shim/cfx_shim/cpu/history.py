@@ -18,9 +18,11 @@ from .arithmetic import (
     signed_sum_on_grid,
     value_of_steps,
 )
+from .blocks import payload_of, section_of, state_of, x_of
+from .column_sums import MAGNITUDES, MISSED, MISSED_SQUARES, SQUARES, rows_of, sum_up
 from .parts import ROW, betas_of, channel_scales_of, parts_of, read_parts
 from .states import read_state
-from .statistics import MAGNITUDES, MISSED, MISSED_SQUARES, SQUARES, channels_of, rows_of, store_scales, strips_of, sum_up
+from .statistics import channels_of, store_scales, strips_of
 from .vectors import (
     above,
     all_floats,
@@ -51,9 +53,8 @@ def history_kernel(common, sections, first, last, scratch):
     """Of the blocks ``first`` to ``last``, counted through all sections."""
     blocks = whole_at(common + shared.BLOCKS)
     for index in range(first, last):
-        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        section, block = section_of(common, sections, index), index % blocks
+        payload = payload_of(common, section, block)
         history = whole_at(section + shared.HISTORY) + block * whole_at(common + shared.HISTORY_STEP)
         if whole_at(common + shared.FROM_HISTORY):
             _take(common, payload, history)
@@ -113,9 +114,8 @@ def _halves(common):
 def _sum_products(common, section, block, taken, stride, scratch):
     """Of each token in the sample, (x - b) · d and d · d over the channels of either half."""
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
-    rank = block + (block >= whole_at(common + shared.OWN))
-    x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
-    state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+    x = x_of(common, section, block)
+    state = state_of(common, section, block)
     _, _, _, width = parts_of(common)
     x_row, held, trend = scratch + _ROWS_AT, scratch + _ROWS_AT + 4 * width, scratch + _ROWS_AT + 8 * width
     sums, behind = scratch + _SUMS_AT, scratch + _ROWS_AT + 12 * width

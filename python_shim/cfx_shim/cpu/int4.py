@@ -6,11 +6,12 @@ import numpy as np
 
 from . import shared
 from .arithmetic import inlined, magnitude, rounded_up
+from .blocks import payload_of, section_of, state_of, x_of
+from .column_sums import FINITE_VALUES, rows_of, sum_up
 from .means import mean_bits, stored_means
 from .parts import read_parts, write_parts
 from .starts import start_token
 from .states import used_at
-from .statistics import FINITE_VALUES, rows_of, sum_up
 from .vectors import (
     LANES,
     above,
@@ -59,12 +60,11 @@ def int4_statistics_kernel(common, sections, first, last, scratch):
     strips = (channels + width - 1) // width
     all_tokens = all_floats(np.float32(tokens))
     for index in range(first, last):
-        section = sections + index // (blocks * strips) * shared.SECTION_BYTES
+        section = section_of(common, sections, index // strips)
         block, start = index // strips % blocks, index % strips * width
         count = min(width, channels - start)
         sum_up(common, section, block, start, count, tokens, 1, FINITE_VALUES, scratch)
-        rank = block + (block >= whole_at(common + shared.OWN))
-        means = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        means = payload_of(common, section, block)
         _, _, total = rows_of(scratch, count)
         for c in range(0, count, LANES):
             put_shorts(scratch, mean_bits(floats_at(total + 4 * c) / all_tokens))
@@ -84,12 +84,11 @@ def int4_encode_kernel(common, sections, first, last, scratch):
     units, reach = largest + of_groups, largest + 2 * of_groups
     seen, told = 0, -1
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        x = x_of(common, section, block)
         x += token * whole_at(common + shared.X_TOKEN_STEP)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         if index // tokens != told:
             told = index // tokens
             stored_means(common, payload, means, width, rest)
@@ -114,7 +113,7 @@ def int4_encode_kernel(common, sections, first, last, scratch):
         _code(row + 4 * rounded_up(middle), other, levels + middle // 2, channels - middle, common, rest)
         if starts > 0:
             _decode(levels, row, means, units, middle, channels, common, rest)
-            base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+            base = state_of(common, section, block)
             start_token(common, row, width, base, token, change, rest)
     return seen
 
@@ -127,10 +126,9 @@ def int4_decode_kernel(common, sections, first, last, scratch):
     rest, means, row, change = scratch, scratch + 128, scratch + 128 + 4 * width, scratch + 128 + 8 * width
     units, told = change + 4 * width, -1
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         if index // tokens != told:
             told = index // tokens
             stored_means(common, payload, means, width, rest)
@@ -139,7 +137,7 @@ def int4_decode_kernel(common, sections, first, last, scratch):
         scale = _scale_value(short_at(scales + 2 * token))
         _read_units(scales + 2 * tokens + token * groups, scale, groups, units, common, rest)
         _decode(levels, row, means, units, middle, channels, common, rest)
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        base = state_of(common, section, block)
         if starts > 0:
             used = used_at(section, block, token, common)
             if used > 0:

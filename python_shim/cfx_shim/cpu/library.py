@@ -25,7 +25,7 @@ ARGUMENTS = 5
 _SOURCES = tuple(
     f"{name}.py"
     for name in (
-        *("vectors", "arithmetic", "shared", "parts", "groups", "eight_bit", "trend", "states", "levels", "means", "starts", "digits", "statistics", "history", "encode"),
+        *("vectors", "lanes", "arithmetic", "shared", "blocks", "parts", "groups", "eight_bit", "trend", "states", "levels", "means", "starts", "bits", "digits", "column_sums", "statistics", "history", "encode"),
         *("decode", "per_token", "topk", "int4", "trellis", "matrices", "low_rank_room", "factor_fit", "low_rank"),
         *("low_rank_decode", "build"),
     )

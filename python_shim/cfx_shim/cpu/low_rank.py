@@ -7,7 +7,9 @@ import numpy as np
 
 from . import shared
 from .arithmetic import BETA, called, called_with, inlined, magnitude, read_row, rounded_up, whole_bits
+from .blocks import payload_of, section_of, state_of, x_of
 from .factor_fit import classes_at, fit, lanes_of, levels_at, padded, panels_of, side_bytes
+from .lanes import turn, word_of_fields
 from .low_rank_decode import decode_tokens, row_bytes
 from .parts import betas_of
 from .states import read_strip, set_state
@@ -34,9 +36,7 @@ from .vectors import (
     put_floats,
     put_int,
     put_short,
-    turn,
     whole_at,
-    word_of_fields,
 )
 
 _VECTOR, _INFINITY = 4 * LANES, 0x7F800000
@@ -50,11 +50,10 @@ def low_rank_encode_kernel(common, sections, first, last, scratch):
     step = whole_at(common + shared.X_TOKEN_STEP)
     seen = 0
     for index in range((first + tokens - 1) // tokens, (last + tokens - 1) // tokens):
-        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        section, block = section_of(common, sections, index), index % blocks
+        x = x_of(common, section, block)
+        base = state_of(common, section, block)
+        payload = payload_of(common, section, block)
         seen |= _encode_block(common, payload, x, base, scratch)
         if order > 0 and moves:
             decode_tokens(common, payload, base, 0, 0, tokens, scratch)

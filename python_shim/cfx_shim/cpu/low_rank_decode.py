@@ -8,7 +8,9 @@ import numpy as np
 
 from . import shared
 from .arithmetic import BETA, FLOAT16, FLOAT32, called_with, half_value, inlined, magnitude, read_row, write_row
+from .blocks import payload_of, section_of, state_of
 from .factor_fit import class_factor, padded, panels_of
+from .lanes import fields_of, nibbles_of
 from .matrices import multiply, multiply_rounded
 from .parts import betas_of, move
 from .states import read_strip, used_at, write_strip
@@ -24,11 +26,9 @@ from .vectors import (
     byte_at,
     copy_bytes,
     either,
-    fields_of,
     float_at,
     floats_at,
     int_at,
-    nibbles_of,
     put_floats,
     short_at,
     shorts_at,
@@ -45,10 +45,9 @@ def low_rank_decode_kernel(common, sections, first, last, scratch):
     while first < last:
         index, begin = first // tokens, first % tokens
         end = min(tokens, begin + last - first)
-        section, block = sections + index // blocks * shared.SECTION_BYTES, index % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        section, block = section_of(common, sections, index), index % blocks
+        base = state_of(common, section, block)
+        payload = payload_of(common, section, block)
         decode_tokens(common, payload, base, used_at(section, block, 0, common), begin, end, scratch)
         first += end - begin
     return 0

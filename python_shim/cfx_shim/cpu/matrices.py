@@ -7,6 +7,7 @@ same, whatever is computed beside it. Panels: see ``low_rank_room``.
 import numpy as np
 
 from .arithmetic import called, called_with
+from .lanes import total_of
 from .vectors import (
     LANES,
     TILE_PANELS,
@@ -20,7 +21,6 @@ from .vectors import (
     put_floats,
     put_rounded_tile,
     put_tile,
-    total_of,
 )
 
 _VECTOR = 4 * LANES

@@ -4,16 +4,15 @@ What coding and decoding do alike is here; both move a state by ``move``, so the
 """
 
 from . import shared
-from .arithmetic import BETA, FLOAT32, HALF_SCALE, SMALL_FLOAT, inlined, magnitude, read_row, rounded_up, write_row
+from .arithmetic import BETA, FLOAT32, HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, magnitude, read_row, rounded_up, write_row
 from .vectors import (
     LANES,
-    above,
     all_ints,
     bits_of,
     byte_at,
     copy_bytes,
-    either_int,
     floats_at,
+    larger,
     largest_of,
     put_byte,
     put_floats,
@@ -101,13 +100,32 @@ def differences(delta, x, held, trend, beta, order, first, last):
     """What is to be coded of a row, into ``delta``; returns the maximum of its magnitudes' bits."""
     largest = all_ints(0)
     for c in range(first, last, LANES):
+        fetch_ahead(x + 4 * c)
+        fetch_ahead(held + 4 * c)
         missed = floats_at(x + 4 * c) - floats_at(held + 4 * c)
         if order == 2:
             missed = missed - floats_at(trend + 4 * c) * floats_at(beta + 4 * c)
         put_floats(delta + 4 * c, missed)
-        bits = bits_of(magnitude(missed))
-        largest = either_int(above(bits, largest), bits, largest)
+        largest = larger(bits_of(magnitude(missed)), largest)
     return largest_of(largest)
+
+
+def by_vectors(decoded_at):
+    """A function that moves channels ``first`` to ``last`` of a token's state by what ``decoded_at(c, told)`` gives for those from
+    ``c`` on, a vector; with order 0 that is put at ``held``.
+    """
+
+    @inlined
+    def go(first, last, order, held, trend, beta, gain, told):
+        for c in range(first, last, LANES):
+            decoded = decoded_at(c, told)
+            fetch_ahead(held + 4 * c)
+            if order == 0:
+                put_floats(held + 4 * c, decoded)
+            else:
+                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+
+    return go
 
 
 @inlined

@@ -13,6 +13,7 @@ from .arithmetic import (
     signed_byte_value,
     whole_bits,
 )
+from .blocks import payload_of, section_of, state_of, x_of
 from .parts import differences, move, read_betas, read_parts, write_parts
 from .starts import start_token
 from .states import read_state, set_state, used_at, write_state
@@ -143,14 +144,13 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
     held_row, trend, beta = decoded + 4 * width, decoded + 8 * width, decoded + 12 * width
     seen = 0
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        given = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        given = x_of(common, section, block)
         given += token * whole_at(common + shared.X_TOKEN_STEP)
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        base = state_of(common, section, block)
         place = base + token * channels * item
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         target = payload + 2 * tokens + token * channels
         x, held = given, place
         if staged:
@@ -224,17 +224,16 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
     rest, decoded, held_row = scratch, scratch + 64, scratch + 64 + 4 * width
     trend, beta = held_row + 4 * width, held_row + 8 * width
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         source = payload + 2 * tokens + token * channels
         scale = _scale_value(short_at(payload + 2 * token), largest)
         if floats:
             _decode_float(source, decoded, middle, channels, scale, rest)
         else:
             _decode_whole(source, decoded, middle, channels, scale, rest)
-        base = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        base = state_of(common, section, block)
         place, used = base + token * channels * item, used_at(section, block, token, common)
         if starts > 0:
             if used > 0:

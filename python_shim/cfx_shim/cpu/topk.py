@@ -7,6 +7,7 @@ import numpy as np
 
 from . import shared
 from .arithmetic import BETA, FLOAT32, clear, half_bits, half_value, inlined, magnitude, read_row, rounded_up, write_row
+from .blocks import payload_of, section_of, state_of, x_of
 from .parts import betas_of, move
 from .eight_bit import write_span
 from .states import read_strip, used_at, write_strip
@@ -59,14 +60,13 @@ def topk_encode_kernel(common, sections, first, last, scratch):
     groups = (channels + LANES - 1) // LANES
     seen = 0
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        x = whole_at(section + shared.X) + rank * whole_at(common + shared.X_BLOCK_STEP)
+        x = x_of(common, section, block)
         x += token * whole_at(common + shared.X_TOKEN_STEP)
-        state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        state = state_of(common, section, block)
         base, block_trend = state + token * channels * item, state + whole_at(common + shared.TREND_AT)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         stored = payload + 2 * token * groups
         places = payload + 2 * tokens * groups + token * ((groups + 1) // 2)
         if order == 2:
@@ -123,12 +123,11 @@ def topk_decode_kernel(common, sections, first, last, scratch):
     trend = beta + 4 * rounded_up(channels)
     groups = (channels + LANES - 1) // LANES
     for index in range(first, last):
-        token, section = index % tokens, sections + index // tokens // blocks * shared.SECTION_BYTES
+        token, section = index % tokens, section_of(common, sections, index // tokens)
         block = index // tokens % blocks
-        rank = block + (block >= whole_at(common + shared.OWN))
-        state = whole_at(section + shared.STATE) + block * whole_at(common + shared.STATE_BLOCK_STEP)
+        state = state_of(common, section, block)
         base, block_trend = state + token * channels * item, state + whole_at(common + shared.TREND_AT)
-        payload = whole_at(section + shared.PAYLOAD) + rank * whole_at(common + shared.MESSAGE_STEP)
+        payload = payload_of(common, section, block)
         stored = payload + 2 * token * groups
         places = payload + 2 * tokens * groups + token * ((groups + 1) // 2)
         used = used_at(section, block, token, common)

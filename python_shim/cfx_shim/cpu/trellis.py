@@ -10,7 +10,8 @@ on, rows of bit planes as in a message, ``plane_room`` bytes each.
 
 from . import shared
 from .arithmetic import inlined
-from .parts import ROW, move
+from .lanes import turn
+from .parts import ROW, by_vectors
 from .vectors import (
     LANES,
     above,
@@ -32,7 +33,6 @@ from .vectors import (
     put_short,
     short_at,
     shorts_at,
-    turn,
     whole_at,
 )
 
@@ -309,25 +309,21 @@ def _mover(bits):
     """As ``decode._decoder``'s, of the planes of signs and sizes."""
 
     @inlined
-    def move_part(levels, planes, step, first, last, v, u, order, held, trend, beta, gain):
-        for c in range(first, last, LANES):
-            at = planes + c // 8
-            low = mask_of_bits(short_at(at + step))
-            level = either(low, levels[1], levels[0])
-            if bits > 1:
-                middle = mask_of_bits(short_at(at + 2 * step))
-                level = either(middle, either(low, levels[3], levels[2]), level)
-            if bits > 2:
-                upper = either(middle, either(low, levels[7], levels[6]), either(low, levels[5], levels[4]))
-                level = either(mask_of_bits(short_at(at + 3 * step)), upper, level)
-            value = level * (u * floats_at(v + 4 * c))
-            decoded = either(mask_of_bits(short_at(at)), value, negated(value))
-            if order == 0:
-                put_floats(held + 4 * c, decoded)
-            else:
-                move(order, held + 4 * c, trend + 4 * c, beta + 4 * c, decoded, gain)
+    def decoded_at(c, told):
+        levels, planes, step, v, u = told
+        at = planes + c // 8
+        low = mask_of_bits(short_at(at + step))
+        level = either(low, levels[1], levels[0])
+        if bits > 1:
+            middle = mask_of_bits(short_at(at + 2 * step))
+            level = either(middle, either(low, levels[3], levels[2]), level)
+        if bits > 2:
+            upper = either(middle, either(low, levels[7], levels[6]), either(low, levels[5], levels[4]))
+            level = either(mask_of_bits(short_at(at + 3 * step)), upper, level)
+        value = level * (u * floats_at(v + 4 * c))
+        return either(mask_of_bits(short_at(at)), value, negated(value))
 
-    return move_part
+    return by_vectors(decoded_at)
 
 
 _move_1, _move_2, _move_3 = (_mover(bits) for bits in (1, 2, 3))
@@ -347,12 +343,13 @@ def move_by_path(common, row, signs, second, width, v, first_u, second_u, order,
         u, planes = all_floats(first_u), signs
         if part == 1:
             u, planes = all_floats(second_u), signs + (middle - second) // 8
+        told = levels, planes, step, v, u
         if bits == 1:
-            _move_1(levels, planes, step, begin, end, v, u, order, held, trend, beta, gain)
+            _move_1(begin, end, order, held, trend, beta, gain, told)
         elif bits == 2:
-            _move_2(levels, planes, step, begin, end, v, u, order, held, trend, beta, gain)
+            _move_2(begin, end, order, held, trend, beta, gain, told)
         else:
-            _move_3(levels, planes, step, begin, end, v, u, order, held, trend, beta, gain)
+            _move_3(begin, end, order, held, trend, beta, gain, told)
 
 
 @inlined

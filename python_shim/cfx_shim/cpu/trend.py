@@ -33,6 +33,34 @@ def write_trend(row, trend, token, common, room):
 
 
 @inlined
+def read_trends(rows, row_bytes, trend, first, count, common, room):
+    """The same of ``count`` tokens from ``first`` on."""
+    if _are_whole(row_bytes, common):
+        codes, scales, _, _ = _token_at(trend, first, common)
+        read_groups(rows, codes, scales, count * whole_at(common + shared.CHANNELS), room)
+    else:
+        for row in range(count):
+            read_trend(rows + row * row_bytes, trend, first + row, common, room)
+
+
+@inlined
+def write_trends(rows, row_bytes, trend, first, count, common, room):
+    if _are_whole(row_bytes, common):
+        codes, scales, _, _ = _token_at(trend, first, common)
+        write_groups(rows, codes, scales, count * whole_at(common + shared.CHANNELS), room)
+    else:
+        for row in range(count):
+            write_trend(rows + row * row_bytes, trend, first + row, common, room)
+
+
+@inlined
+def _are_whole(row_bytes, common):
+    """Whether all groups are, and so those of tokens one behind the other are as one row's."""
+    channels = whole_at(common + shared.CHANNELS)
+    return channels % GROUP == 0 and whole_at(common + shared.SPLIT) % GROUP == 0 and row_bytes == 4 * channels
+
+
+@inlined
 def read_whole_trend(row, trend, token, common, room):
     """As ``read_trend``, the second part side by side with the first."""
     codes, scales, split, rest = _token_at(trend, token, common)

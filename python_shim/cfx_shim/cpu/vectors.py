@@ -6,6 +6,7 @@ sums wrap, a ``Mask`` is 16 answers. + - * / are single IEEE operations, nothing
 part the two ends' bases. An address is an int64; memory need not be aligned.
 """
 
+import hashlib
 import itertools
 import operator
 
@@ -42,7 +43,7 @@ class _VectorModel(models.PrimitiveModel):
 Floats, Ints, Mask = _Vector("Floats", _FLOAT), _Vector("Ints", _INT), _Vector("Mask", ir.IntType(1))
 
 
-def _operation(result, arity):
+def operation(result, arity):
     """Decorates ``emit(builder, *values)``: a function of ``arity`` arguments that gives ``result``."""
 
     def decorate(emit):
@@ -69,7 +70,7 @@ def _load(result, stored, signed=False):
     """Reads ``stored``; fewer bits than the result's are an unsigned number unless it is ``signed``."""
     wanted = getattr(result, "llvm", _INT)
 
-    @_operation(result, 1)
+    @operation(result, 1)
     def load(builder, address):
         found = builder.load(builder.inttoptr(address, stored.as_pointer()), align=1)
         if stored not in (_SHORT, _BYTE, _vector_of(_SHORT), _vector_of(_BYTE)):
@@ -82,7 +83,7 @@ def _load(result, stored, signed=False):
 def _store(stored):
     """Writes the low bits of a value as ``stored``."""
 
-    @_operation(types.none, 2)
+    @operation(types.none, 2)
     def store(builder, address, value):
         value = value if value.type == stored else builder.trunc(value, stored)
         builder.store(value, builder.inttoptr(address, stored.as_pointer()), align=1)
@@ -100,7 +101,7 @@ short_at, byte_at = _load(types.int32, _SHORT), _load(types.int32, _BYTE)
 put_float, put_int, put_short, put_byte = _store(_FLOAT), _store(_INT), _store(_SHORT), _store(_BYTE)
 
 
-@_operation(types.none, 3)
+@operation(types.none, 3)
 def copy_bytes(builder, source, target, count):
     pointer, kind = _BYTE.as_pointer(), [_BYTE.as_pointer(), _BYTE.as_pointer(), _WHOLE]
     move = builder.module.declare_intrinsic("llvm.memmove", kind)
@@ -108,14 +109,14 @@ def copy_bytes(builder, source, target, count):
     builder.call(move, [*places, _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
 
 
-@_operation(types.none, 2)
+@operation(types.none, 2)
 def clear_bytes(builder, target, count):
     fill = builder.module.declare_intrinsic("llvm.memset", [_BYTE.as_pointer(), _WHOLE])
     place = builder.inttoptr(target, _BYTE.as_pointer())
     builder.call(fill, [place, ir.Constant(_BYTE, 0), _wide(builder, count), ir.Constant(ir.IntType(1), 0)])
 
 
-@_operation(types.none, 1)
+@operation(types.none, 1)
 def prefetch(builder, address):
     """The line at ``address``, which need not be anybody's, will be wanted soon."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
@@ -129,85 +130,85 @@ def _wide(builder, number):
     return number if number.type == _WHOLE else builder.sext(number, _WHOLE)
 
 
-@_operation(types.none, 3)
-def turn(builder, source, step, target):
-    """16 Floats at each of 16 addresses from ``source`` on, ``step`` bytes apart, to ``target`` with rows for columns."""
-    kind = Floats.llvm.as_pointer()
-    rows = []
-    for _ in range(LANES):
-        rows.append(builder.load(builder.inttoptr(source, kind), align=1))
-        source = builder.add(source, step)
-    # shuffled like cards: one half of the rows with the other, as often as a row's number has bits
-    shuffled = [[half + place // 2 + place % 2 * LANES for place in range(LANES)] for half in (0, LANES // 2)]
-    for _ in range(LANES.bit_length() - 1):
-        pairs = zip(rows[: LANES // 2], rows[LANES // 2 :])
-        rows = [builder.shuffle_vector(one, other, ir.Constant(Ints.llvm, order)) for one, other in pairs for order in shuffled]
-    for row in rows:
-        builder.store(row, builder.inttoptr(target, kind), align=1)
-        target = builder.add(target, ir.Constant(_WHOLE, 4 * LANES))
+def table_of(numbers):
+    """A function that gives sixteen times one of these float32, by its place among them. They are part of the code."""
+    kind, values = ir.ArrayType(_FLOAT, len(numbers)), [float(number) for number in numbers]
+    name = f"cfx.table.{hashlib.blake2b(repr(values).encode(), digest_size=8).hexdigest()}"
+
+    @operation(Floats, 1)
+    def pick(builder, place):
+        table = builder.module.globals.get(name)
+        if table is None:
+            table = ir.GlobalVariable(builder.module, kind, name)
+            table.linkage, table.global_constant, table.initializer = "internal", True, ir.Constant(kind, values)
+        at = builder.gep(table, [ir.Constant(_INT, 0), _wide(builder, place)], inbounds=True)
+        return everywhere(builder, builder.load(at))
+
+    return pick
 
 
 # sixteen times one number
 
 
-def _everywhere(builder, item):
+def everywhere(builder, item):
+    """A vector of nothing but ``item``, as it is emitted."""
     nothing = ir.Constant(_vector_of(item.type), ir.Undefined)
     first = builder.insert_element(nothing, item, ir.Constant(_INT, 0))
     return builder.shuffle_vector(first, nothing, ir.Constant(Ints.llvm, [0] * LANES))
 
 
-@_operation(Floats, 1)
+@operation(Floats, 1)
 def all_floats(builder, item):
-    return _everywhere(builder, item if item.type == _FLOAT else builder.fptrunc(item, _FLOAT))
+    return everywhere(builder, item if item.type == _FLOAT else builder.fptrunc(item, _FLOAT))
 
 
-@_operation(Ints, 1)
+@operation(Ints, 1)
 def all_ints(builder, item):
-    return _everywhere(builder, item if item.type == _INT else builder.trunc(item, _INT))
+    return everywhere(builder, item if item.type == _INT else builder.trunc(item, _INT))
 
 
 # the same bits as something else
 
 
-@_operation(Ints, 1)
+@operation(Ints, 1)
 def bits_of(builder, values):
     return builder.bitcast(values, Ints.llvm)
 
 
-@_operation(Floats, 1)
+@operation(Floats, 1)
 def value_of(builder, bits):
     return builder.bitcast(bits, Floats.llvm)
 
 
-@_operation(types.int32, 1)
+@operation(types.int32, 1)
 def bits_of_one(builder, value):
     """Of a single float32."""
     return builder.bitcast(value, _INT)
 
 
-@_operation(types.float32, 1)
+@operation(types.float32, 1)
 def one_of_bits(builder, bits):
     return builder.bitcast(bits if bits.type == _INT else builder.trunc(bits, _INT), _FLOAT)
 
 
-@_operation(types.int32, 1)
+@operation(types.int32, 1)
 def bits_of_mask(builder, mask):
     """The answers as the low 16 bits, the first one lowest."""
     return builder.zext(builder.bitcast(mask, _SHORT), _INT)
 
 
-@_operation(types.int32, 1)
+@operation(types.int32, 1)
 def lowest_set(builder, bits):
     """Which bit of an int32 other than 0 is the lowest one."""
     return builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
 
 
-@_operation(Mask, 1)
+@operation(Mask, 1)
 def mask_of_bits(builder, bits):
     return builder.bitcast(builder.trunc(bits, _SHORT), Mask.llvm)
 
 
-@_operation(Floats, 1)
+@operation(Floats, 1)
 def as_floats(builder, numbers):
     """Whole numbers below 2^24 in magnitude as float32."""
     return builder.sitofp(numbers, Floats.llvm)
@@ -217,7 +218,7 @@ def as_floats(builder, numbers):
 
 
 def _compared(sign):
-    @_operation(Mask, 2)
+    @operation(Mask, 2)
     def compare(builder, a, b):
         return builder.fcmp_ordered(sign, a, b) if a.type == Floats.llvm else builder.icmp_signed(sign, a, b)
 
@@ -227,18 +228,29 @@ def _compared(sign):
 at_least, above, below, equal = _compared(">="), _compared(">"), _compared("<"), _compared("==")
 
 
-@_operation(Floats, 3)
+@operation(Floats, 3)
 def either(builder, mask, a, b):
     return builder.select(mask, a, b)
 
 
-@_operation(Ints, 3)
+@operation(Ints, 3)
 def either_int(builder, mask, a, b):
     return builder.select(mask, a, b)
 
 
+@operation(Ints, 2)
+def larger(builder, a, b):
+    """In each lane."""
+    return emit_larger(builder, a, b)
+
+
+def emit_larger(builder, a, b):
+    """Ints, as ``larger`` of them is emitted."""
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
 def _reduced(name):
-    @_operation(types.int32, 1)
+    @operation(types.int32, 1)
     def reduce(builder, numbers):
         kind = ir.FunctionType(_INT, [Ints.llvm])
         found = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
@@ -249,57 +261,19 @@ def _reduced(name):
 
 largest_of = _reduced(f"llvm.vector.reduce.smax.v{LANES}i32")
 sum_of = _reduced(f"llvm.vector.reduce.add.v{LANES}i32")
-_any_of = f"llvm.vector.reduce.or.v{LANES}i32"
-_FIELDS = ir.Constant(Ints.llvm, [2 * lane for lane in range(LANES)])
-
-
-@_operation(Ints, 1)
-def fields_of(builder, word):
-    """The 16 numbers of 2 bits in an int32, the lowest one first."""
-    return builder.and_(builder.lshr(_everywhere(builder, word), _FIELDS), ir.Constant(Ints.llvm, [3] * LANES))
-
-
-@_operation(Ints, 2)
-def nibbles_of(builder, first, second):
-    """The 8 numbers of 4 bits in an int32, the lowest one first, and those in another one."""
-    halves = ir.Constant(Ints.llvm, [lane // (LANES // 2) * LANES for lane in range(LANES)])
-    words = builder.shuffle_vector(_everywhere(builder, first), _everywhere(builder, second), halves)
-    places = ir.Constant(Ints.llvm, [4 * lane % 32 for lane in range(LANES)])
-    return builder.and_(builder.lshr(words, places), ir.Constant(Ints.llvm, [15] * LANES))
-
-
-@_operation(types.int32, 1)
-def word_of_fields(builder, numbers):
-    """The other way: numbers below 4."""
-    kind = ir.FunctionType(_INT, [Ints.llvm])
-    gathered = builder.module.globals.get(_any_of) or ir.Function(builder.module, kind, _any_of)
-    return builder.call(gathered, [builder.shl(numbers, _FIELDS)])
-
-
-@_operation(types.float32, 1)
-def total_of(builder, values):
-    """The sum of 16 Floats, folded in halves."""
-    half = LANES // 2
-    while half:
-        order = [(lane + half) % LANES for lane in range(LANES)]
-        values = builder.fadd(values, builder.shuffle_vector(values, values, ir.Constant(Ints.llvm, order)))
-        half //= 2
-    return builder.extract_element(values, ir.Constant(_INT, 0))
-
-
-@_operation(Floats, 1)
+@operation(Floats, 1)
 def root_of(builder, values):
     name = f"llvm.sqrt.v{LANES}f32"
     kind = ir.FunctionType(Floats.llvm, [Floats.llvm])
     return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), [values])
 
 
-@_operation(Floats, 1)
+@operation(Floats, 1)
 def negated(builder, values):
     return builder.fneg(values)
 
 
-@_operation(Floats, 3)
+@operation(Floats, 3)
 def multiplied_and_added(builder, a, b, c):
     """a · b + c, rounded once where a CPU does that at once: for what one end alone computes, or what needs no rounding."""
     return _fused(builder, a, b, c)
@@ -348,7 +322,7 @@ def _tile(fused):
                 vectors = {each: builder.load(place, align=4) for each, place in places.items()}
                 for row in here[0]:
                     number = builder.load(at(_FLOAT, factor, (row, row_step), (loop.index, step)), align=4)
-                    number = _everywhere(builder, number)
+                    number = everywhere(builder, number)
                     for each, vector in vectors.items():
                         builder.store(added(builder, number, vector, builder.load(sums[row, each])), sums[row, each])
             for (row, each), total in sums.items():
@@ -369,11 +343,11 @@ put_tile, put_rounded_tile = _tile(True), _tile(False)
 # operators
 
 
-def _overload(operation, on_floats, on_ints):
-    of_floats = on_floats and _operation(Floats, 2)(lambda builder, a, b: getattr(builder, on_floats)(a, b))
-    of_ints = on_ints and _operation(Ints, 2)(lambda builder, a, b: getattr(builder, on_ints)(a, b))
+def _overload(symbol, on_floats, on_ints):
+    of_floats = on_floats and operation(Floats, 2)(lambda builder, a, b: getattr(builder, on_floats)(a, b))
+    of_ints = on_ints and operation(Ints, 2)(lambda builder, a, b: getattr(builder, on_ints)(a, b))
 
-    @overload(operation, inline="always")
+    @overload(symbol, inline="always")
     def operate(a, b):
         if on_floats and a == Floats and b == Floats:
             return lambda a, b: of_floats(a, b)
