@@ -15,8 +15,8 @@ from ..kernels import formats
 from . import library, low_rank_room, shared, tables
 
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-# sums that are added to in turn
-_SUMS = 1 << 17
+# sums that are added to in turn; bytes of a block that stays in a core's own cache
+_SUMS, _CACHED = 1 << 17, 1 << 19
 # channels of a strip: of what threads share, and of what one goes through alone
 _STRIP, _WIDEST_STRIP = 512, 4096
 _SUM_LANES, _VECTOR = 64, 16
@@ -121,7 +121,10 @@ def _statistics(numbers, order, channels, split, alone=False):
     # of groups that are folded in halves no more wait than their number has bits
     room = 64 + 4 * (3 * shared.SUM_SPAN * shared.SUM_TOKENS + row * (2 + sums * lanes * (_SUM_LANES // lanes).bit_length()))
     strips = sum(-(-part // strip) for part in (split, channels - split))
-    return numbers | {shared.STRIP: strip, shared.LANES: lanes}, strips, room
+    # tokens of a lane are often a multiple of what a cache's ways are apart, so of a large block few fit in it at once
+    block_bytes = numbers[shared.TOKENS] * channels * numbers[shared.ITEM_BYTES]
+    at_once = shared.SUM_TOKENS if block_bytes <= _CACHED else 2
+    return numbers | {shared.STRIP: strip, shared.LANES: lanes, shared.TOKENS_AT_ONCE: at_once}, strips, room
 
 
 def _without_scales_of_channels(form, numbers, order, channels, split):

@@ -150,7 +150,8 @@ def signed_byte_value(codes):
 
 
 @inlined
-def _widened(address, kind, bias):
+def widened_at(address, kind, bias):
+    """A vector of what is stored at ``address``, in float32. ``bias``: of ``SMALL_FLOAT``."""
     if kind == FLOAT32:
         return floats_at(address)
     if kind == FLOAT16:
@@ -191,11 +192,11 @@ def _read_row(row, address, kind, bias, count, rest):
     whole = count // LANES * LANES
     for c in range(0, whole, LANES):
         fetch_ahead(address + item * c)
-        put_floats(row + 4 * c, _widened(address + item * c, kind, bias))
+        put_floats(row + 4 * c, widened_at(address + item * c, kind, bias))
     if whole < count:
         clear(rest, LANES)
         copy_bytes(address + item * whole, rest, item * (count - whole))
-        put_floats(row + 4 * whole, _widened(rest, kind, bias))
+        put_floats(row + 4 * whole, widened_at(rest, kind, bias))
 
 
 def _write_row(row, address, kind, saturate, count, rest):

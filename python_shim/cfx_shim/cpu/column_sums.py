@@ -5,10 +5,25 @@ lane several tokens are added up at once, whose sums stay in registers for a spa
 goes on to the one behind it, so that memory is read in order at so many places.
 """
 
+import functools
+
 import numpy as np
 
 from . import shared
-from .arithmetic import FLOAT32, called, clear, fetch_ahead, grid_shift, inlined, magnitude, read_row, rounder_of
+from .arithmetic import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    called,
+    clear,
+    fetch_ahead,
+    grid_shift,
+    inlined,
+    magnitude,
+    read_row,
+    rounder_of,
+    widened_at,
+)
 from .blocks import payload_of, state_of, x_of
 from .eight_bit import read_span
 from .groups import GROUP, group_at, groups_of, read_groups
@@ -39,8 +54,8 @@ from .vectors import (
 sums_bytes = inlined(shared.sums_bytes)
 
 _SUM_LANES, _SPAN, _TOKENS, _ROOM = 64, shared.SUM_SPAN, shared.SUM_TOKENS, 64
-# bytes
-_VECTOR, _AHEAD = 4 * LANES, 256
+# bytes: of a vector, and of tokens that are read at once together how far ahead memory is fetched
+_VECTOR, _AHEAD = 4 * LANES, 2048
 assert _SPAN == 4 * LANES
 # what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself,
 # magnitudes without the prediction, itself with 0 for NaN and Inf, or squares without the prediction
@@ -68,7 +83,7 @@ def sum_up(common, section, block, start, count, taken, stride, measure, scratch
     """
     lanes, (_, _, stack) = whole_at(common + shared.LANES), rows_of(scratch, count)
     lane_bytes = row_bytes_of(count) * (3 if measure == PRODUCTS else 1)
-    groups, depth, at_once = _SUM_LANES // lanes, 0, _TOKENS
+    groups, depth, at_once = _SUM_LANES // lanes, 0, whole_at(common + shared.TOKENS_AT_ONCE)
     whole_rows = measure == MAGNITUDES and whole_at(common + shared.SUMS_AT) > 0
     if whole_rows:
         at_once = 1
@@ -132,19 +147,20 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
     # of whole rows what is read next is behind what is read now, else behind a row
     x_ahead, base_ahead = stride * x_step, stride * state_step
     if count == channels and stride == 1:
-        x_ahead, base_ahead = _AHEAD, _AHEAD
+        x_ahead = base_ahead = _AHEAD // whole_at(common + shared.TOKENS_AT_ONCE)
     for c in range(0, count, _SPAN):
         here = min(_SPAN, count - c)
         x_now, x_now_step = x + c * item, step * x_step
         base_now, base_now_step = base_row + 4 * c, 0
         if order > 0:
             base_now, base_now_step = base + c * state_item, step * state_step
-        as_they_lie = kind == FLOAT32 and here == _SPAN and (order == 0 or not eight_bit)
+        # with order 0 what is taken off is float32
+        alike = kind == FLOAT32 or order > 0 or measure == VALUES or measure == FINITE_VALUES
+        as_they_lie, kind_now = here == _SPAN and alike and (order == 0 or not eight_bit), kind
         if as_they_lie and measure == PRODUCTS:
-            _add_products(
-                number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead, codes + c, step * channels,
-                scales + c // GROUP, step * scale_step, total + 4 * c, row_bytes,
-            )  # fmt: skip
+            told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
+            of_trend = codes + c, step * channels, scales + c // GROUP, step * scale_step
+            _add_products(kind, (*told, *of_trend, total + 4 * c, row_bytes))
             continue
         if not as_they_lie or order == 2:
             for at in range(number):
@@ -156,32 +172,32 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
                     read_row(base_row_now, base_now + at * base_now_step, kind, 0, here, rest)
                     if order == 2:
                         read_groups(trend_row, codes + at * step * channels + c, scales + at * step * scale_step + c // GROUP, here, rest)
-            x_now, x_now_step = x_rows, span
+            x_now, x_now_step, kind_now = x_rows, span, FLOAT32
             if order > 0:
                 base_now, base_now_step = base_rows, span
         if measure == PRODUCTS:
             _add_widened_products(number, x_now, base_now, trend_rows, total + 4 * c, row_bytes)
         else:
-            _add(
-                measure, number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead, trend_rows, beta + 4 * c, total + 4 * c,
-            )  # fmt: skip
+            told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
+            _add(measure, kind_now, (*told, trend_rows, beta + 4 * c, total + 4 * c))
 
 
-def _adder(measure):
-    """A function that adds a span of ``number`` tokens more to ``total``, where they lie as float32."""
-    of_change = measure not in (VALUES, FINITE_VALUES)
+def _adder(measure, kind):
+    """A function that adds a span of ``number`` tokens more to ``total``, of numbers of this ``kind``."""
+    of_change, vector = measure not in (VALUES, FINITE_VALUES), _VECTOR if kind == FLOAT32 else _VECTOR // 2
     predicted, squared = measure in (MISSED, MISSED_SQUARES), measure in (SQUARES, MISSED_SQUARES)
     sized, finite = measure in (MAGNITUDES, MISSED), measure == FINITE_VALUES
 
     @inlined
-    def term(x, x_ahead, base, base_ahead, trend, beta):
-        prefetch(x + x_ahead)
-        value = floats_at(x)
+    def term(index, x, x_ahead, base, base_ahead, trend, beta):
+        place = vector * index
+        prefetch(x + place + x_ahead)
+        value = widened_at(x + place, kind, 0)
         if of_change:
-            prefetch(base + base_ahead)
-            value = value - floats_at(base)
+            prefetch(base + place + base_ahead)
+            value = value - widened_at(base + place, kind, 0)
         if predicted:
-            value = value - floats_at(trend) * floats_at(beta)
+            value = value - floats_at(trend + _VECTOR * index) * floats_at(beta + _VECTOR * index)
         if squared:
             value = value * value
         if sized:
@@ -195,11 +211,10 @@ def _adder(measure):
         one, two = floats_at(total), floats_at(total + _VECTOR)
         three, four = floats_at(total + 2 * _VECTOR), floats_at(total + 3 * _VECTOR)
         for _ in range(number):
-            one = one + term(x, x_ahead, base, base_ahead, trend, beta)
-            x_2, x_3, x_4 = x + _VECTOR, x + 2 * _VECTOR, x + 3 * _VECTOR
-            two = two + term(x_2, x_ahead, base + _VECTOR, base_ahead, trend + _VECTOR, beta + _VECTOR)
-            three = three + term(x_3, x_ahead, base + 2 * _VECTOR, base_ahead, trend + 2 * _VECTOR, beta + 2 * _VECTOR)
-            four = four + term(x_4, x_ahead, base + 3 * _VECTOR, base_ahead, trend + 3 * _VECTOR, beta + 3 * _VECTOR)
+            one = one + term(0, x, x_ahead, base, base_ahead, trend, beta)
+            two = two + term(1, x, x_ahead, base, base_ahead, trend, beta)
+            three = three + term(2, x, x_ahead, base, base_ahead, trend, beta)
+            four = four + term(3, x, x_ahead, base, base_ahead, trend, beta)
             x, base, trend = x + x_step, base + base_step, trend + 4 * _SPAN
         put_floats(total, one)
         put_floats(total + _VECTOR, two)
@@ -209,40 +224,63 @@ def _adder(measure):
     return add
 
 
-_add_squares, _add_magnitudes, _add_values, _add_missed, _add_finite, _add_missed_squares = (
-    _adder(measure) for measure in (SQUARES, MAGNITUDES, VALUES, MISSED, FINITE_VALUES, MISSED_SQUARES)
+def _product_adder(kind):
+    """As ``_adder``, with the trend as it is stored, group after group: their sums take six registers."""
+    vector = _VECTOR if kind == FLOAT32 else _VECTOR // 2
+
+    @inlined
+    def difference(x, x_ahead, base, base_ahead):
+        prefetch(x + x_ahead)
+        prefetch(base + base_ahead)
+        return widened_at(x, kind, 0) - widened_at(base, kind, 0)
+
+    @called
+    def add(number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, scales, scale_step, total, row_bytes):
+        for group in range(_SPAN // GROUP):
+            of_group, place = 2 * vector * group, total + 4 * GROUP * group
+            own_1, own_2 = floats_at(place), floats_at(place + _VECTOR)
+            mixed_1, mixed_2 = floats_at(place + row_bytes), floats_at(place + row_bytes + _VECTOR)
+            trends_1, trends_2 = floats_at(place + 2 * row_bytes), floats_at(place + 2 * row_bytes + _VECTOR)
+            x_now, base_now, codes_now, scale_now = x + of_group, base + of_group, codes + GROUP * group, scales + group
+            for _ in range(number):
+                last_1, last_2 = group_at(codes_now, scale_now)
+                delta = difference(x_now, x_ahead, base_now, base_ahead)
+                own_1, mixed_1, trends_1 = own_1 + delta * delta, mixed_1 + delta * last_1, trends_1 + last_1 * last_1
+                delta = difference(x_now + vector, x_ahead, base_now + vector, base_ahead)
+                own_2, mixed_2, trends_2 = own_2 + delta * delta, mixed_2 + delta * last_2, trends_2 + last_2 * last_2
+                x_now, base_now = x_now + x_step, base_now + base_step
+                codes_now, scale_now = codes_now + codes_step, scale_now + scale_step
+            put_floats(place, own_1)
+            put_floats(place + _VECTOR, own_2)
+            put_floats(place + row_bytes, mixed_1)
+            put_floats(place + row_bytes + _VECTOR, mixed_2)
+            put_floats(place + 2 * row_bytes, trends_1)
+            put_floats(place + 2 * row_bytes + _VECTOR, trends_2)
+
+    return add
+
+
+def _of_kinds(adder):
+    """The one of three functions that ``adder(kind)`` gives which is for the ``kind`` of the numbers."""
+    of_floats, of_halves, of_bfloats = (adder(kind) for kind in (FLOAT32, FLOAT16, BFLOAT16))
+
+    @inlined
+    def add(kind, told):
+        if kind == FLOAT32:
+            of_floats(*told)
+        elif kind == FLOAT16:
+            of_halves(*told)
+        else:
+            of_bfloats(*told)
+
+    return add
+
+
+_add_products = _of_kinds(_product_adder)
+_add_squares, _add_magnitudes, _add_values, _add_finite = (
+    _of_kinds(functools.partial(_adder, measure)) for measure in (SQUARES, MAGNITUDES, VALUES, FINITE_VALUES)
 )
-
-
-@called
-def _add_products(
-    number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, scales, scale_step, total, row_bytes
-):  # fmt: skip
-    """As what ``_adder`` gives, with the trend as it is stored, group after group: their sums take six registers."""
-    for group in range(_SPAN // GROUP):
-        of_group, place = 4 * GROUP * group, total + 4 * GROUP * group
-        own_1, own_2 = floats_at(place), floats_at(place + _VECTOR)
-        mixed_1, mixed_2 = floats_at(place + row_bytes), floats_at(place + row_bytes + _VECTOR)
-        trends_1, trends_2 = floats_at(place + 2 * row_bytes), floats_at(place + 2 * row_bytes + _VECTOR)
-        x_now, base_now, codes_now, scale_now = x + of_group, base + of_group, codes + GROUP * group, scales + group
-        for _ in range(number):
-            last_1, last_2 = group_at(codes_now, scale_now)
-            prefetch(x_now + x_ahead)
-            prefetch(base_now + base_ahead)
-            delta = floats_at(x_now) - floats_at(base_now)
-            own_1, mixed_1, trends_1 = own_1 + delta * delta, mixed_1 + delta * last_1, trends_1 + last_1 * last_1
-            prefetch(x_now + x_ahead + _VECTOR)
-            prefetch(base_now + base_ahead + _VECTOR)
-            delta = floats_at(x_now + _VECTOR) - floats_at(base_now + _VECTOR)
-            own_2, mixed_2, trends_2 = own_2 + delta * delta, mixed_2 + delta * last_2, trends_2 + last_2 * last_2
-            x_now, base_now = x_now + x_step, base_now + base_step
-            codes_now, scale_now = codes_now + codes_step, scale_now + scale_step
-        put_floats(place, own_1)
-        put_floats(place + _VECTOR, own_2)
-        put_floats(place + row_bytes, mixed_1)
-        put_floats(place + row_bytes + _VECTOR, mixed_2)
-        put_floats(place + 2 * row_bytes, trends_1)
-        put_floats(place + 2 * row_bytes + _VECTOR, trends_2)
+_add_missed, _add_missed_squares = _adder(MISSED, FLOAT32), _adder(MISSED_SQUARES, FLOAT32)
 
 
 @called
@@ -257,19 +295,20 @@ def _add_widened_products(number, x, base, trend, total, row_bytes):
 
 
 @inlined
-def _add(measure, number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total):
+def _add(measure, kind, told):
+    """``told``: what the functions that ``_adder`` gives take. What a prediction missed is of rows of float32."""
     if measure == SQUARES:
-        _add_squares(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_squares(kind, told)
     elif measure == MAGNITUDES:
-        _add_magnitudes(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_magnitudes(kind, told)
     elif measure == VALUES:
-        _add_values(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_values(kind, told)
     elif measure == MISSED:
-        _add_missed(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_missed(*told)
     elif measure == FINITE_VALUES:
-        _add_finite(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_finite(kind, told)
     else:
-        _add_missed_squares(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total)
+        _add_missed_squares(*told)
 
 
 @inlined

@@ -33,14 +33,16 @@ TAKEN, STRIDE = 8 * 75, 8 * 76
 # of the statistics that a send keeps for the step after: bytes from one block's to the next, whether its own are those of the
 # step before, and the sample that they are from
 HISTORY_STEP, FROM_HISTORY, HISTORY_TAKEN, HISTORY_STRIDE = 8 * 77, 8 * 78, 8 * 79, 8 * 80
-COMMON_BYTES = 8 * 81
+# of how many tokens they are taken at a time
+TOKENS_AT_ONCE = 8 * 81
+COMMON_BYTES = 8 * 82
 # in scratch of what encodes, behind vectors of tokens' numbers
 ROWS_AT = 9 * 64
 
 X, STATE, PAYLOAD, HISTORY, SECTION_BYTES = 0, 8, 16, 24, 32
 # numbers that rows of a batch of tokens are, unless it is of one token
 BATCH_NUMBERS = 1 << 13
-# channels whose sums over tokens are taken at a time, and tokens of which they are widened at a time
+# channels whose sums over tokens are taken at a time, and of how many tokens at most
 SUM_SPAN, SUM_TOKENS = 64, 16
 # of scratch, for a path of every lane
 PATHS_BYTES = 64 * (8 + 24 + 128 + 256)
