@@ -31,7 +31,8 @@ def start(channels: int, rank: int, device):
 
 def subspace(x, rank: int, rounds: int = 2):
     """Subspace iteration from ``start``: ``x`` [N, C] float32 -> U [N, r] with orthonormal columns, V = Uᵀ·x [r, C]."""
-    v = start(x.shape[1], rank, x.device).T
+    # of its own memory: libraries sum in another order where a block begins at another place of a cache line
+    x, v = x.clone(memory_format=torch.contiguous_format), start(x.shape[1], rank, x.device).T
     for _ in range(rounds):
         u = torch.linalg.qr(x @ torch.linalg.qr(v.T)[0])[0]
         v = u.T @ x
