@@ -4,6 +4,7 @@
 output which nobody writes shows.
 """
 
+import ctypes
 import os
 import sys
 
@@ -44,10 +45,20 @@ def built(tmp_path_factory, worker_id):
 
 @pytest.fixture(scope="module")
 def kernels(built):
-    from cfx_shim.cpu import library
+    """The CPU's kernels, each call of which finds NaN in its scratch."""
+    from cfx_shim.cpu import launch, library
+
+    memory = launch._memory
+
+    def poisoned(size):
+        address, result = memory(size)
+        ctypes.memset(address + 64, 0xFF, size)
+        return address, result
 
     assert library.load(built)
-    yield library.kernels()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(launch, "_memory", poisoned)
+        yield library.kernels()
     library.forget()
 
 

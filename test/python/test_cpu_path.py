@@ -22,8 +22,9 @@ CODECS = (
 )
 # what goes without a base, and so can be a keyframe
 STATELESS = ("fp8", "int8", "centred4", "centred5", "int4")
-# ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics
-SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300)]
+# ragged rows and bytes, one channel, one token, more tokens than lanes, channels past one strip of the statistics, and a trend in two
+# parts the last of which ends before its vector does
+SHAPES = [(1, 5, 16), (2, 7, 10), (3, 4, 3), (1, 1, 64), (1, 9, 1), (2, 131, 24), (1, 65, 300), (1, 5, 260)]
 # several paths of a trellis: of the last a half, and where another scale begins in between
 PATHS = [(1, 17, 256), (2, 19, 520), (1, 3, 3072)]
 

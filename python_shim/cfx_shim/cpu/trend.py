@@ -62,8 +62,10 @@ def _are_whole(row_bytes, common):
 
 @inlined
 def read_whole_trend(row, trend, token, common, room):
-    """As ``read_trend``, the second part side by side with the first."""
+    """As ``read_trend``, the second part side by side with the first. A vector behind ``row`` may be written to: up to whole ones it is
+    zeros."""
     codes, scales, split, rest = _token_at(trend, token, common)
+    clear(row + 4 * (split + rest), LANES)
     read_groups(row, codes, scales, split, room)
     if rest > 0:
         read_groups(row + 4 * split, codes + split, scales + groups_of(split), rest, room)
