@@ -35,7 +35,7 @@ CODECS = {
     **dict.fromkeys(("fp8", "int8", "topk"), (*((kind, 2) for kind in ROWS), ("encode", 1), ("decode", 1))),
 }
 # searches of a sender alone, which may sum as they like
-FREE = ("open", "weights", "nearer", "revise", "pack", "pack_int4", "factor")
+FREE = ("open", "start", "nearer", "pack", "pack_int4", "factor")
 
 
 def rows():
@@ -54,7 +54,7 @@ def low_rank():
         with MonkeyPatch.context() as patched:
             found, _ = test_low_rank_compiled.launches_of(62, patched, order, 288)
         for name, (kernel, known) in found.items():
-            if name != "statistics":
+            if kernel is not None:
                 known = known | ({"SOFT": False} if "SOFT" in known else {})
                 yield f"fitted, {name}, order {order}", lambda given=(kernel, known): test_low_rank_compiled.compiled(*given, TARGET)
     for codec in ("lowrank_r32", "lowrank_int4_r32"):
@@ -72,7 +72,7 @@ def wrong_with(name, compile_it, folder):
         kernel = compile_it()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    free = name.split(", ")[1] in FREE
+    free = name.split(", ")[1].split()[0] in FREE
     found = 0 if free else artefacts.contractions(kernel, folder)
     return f"{found} contractions" if found else ""
 

@@ -12,24 +12,27 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, low_rank, low_rank_decode, low_rank_launch, traffic  # noqa: E402
+from cfx_shim.kernels import formats, launch, low_rank, low_rank_decode, low_rank_launch, residual, traffic  # noqa: E402
 from cfx_shim.state import layout  # noqa: E402
 
 CHANNELS = 3072
-# ranks of cfx-lowrank at FLUX's shapes on 4 GPUs, after 50 steps and before; and the columns that factors then have
-RANKS = {62: 64, 128: 128}
+# ranks, of cfx-lowrank at FLUX's shapes on 4 GPUs the last two; and the columns that factors then have
+RANKS = {8: 16, 20: 32, 62: 64, 128: 128}
 # what a kernel's arguments point to, or are
 TYPES = {
-    **dict.fromkeys(("x", "state", "out"), "*bf16"),
-    **dict.fromkeys(("by_v", "u", "target", "gram", "gram_u", "gram_v", "whole"), "*fp16"),
-    **dict.fromkeys(("residual", "weights", "scale"), "*fp32"),
+    **dict.fromkeys(("state", "out"), "*bf16"),
+    **dict.fromkeys(("x", "other", "whole", "residual"), "*fp16"),
+    **dict.fromkeys(("gram", "gram_other", "gram_own", "gram_before", "gram_u", "gram_v", "largest", "sums"), "*i32"),
     **dict.fromkeys(("levels", "levels_u", "levels_v"), "*i8"),
     **dict.fromkeys(("message", "classes", "classes_u", "classes_v"), "*u8"),
     **dict.fromkeys(("ridge", "level_unit", "most_unit"), "fp32"),
-    "largest": "*i32",
+    "weights": "*fp32",
+    "shares": "*i64",
 }
+# what ``traffic`` calls them
+WORDS = {"residual": "largest", "residual WRITES": "residual", "decode": "decode"}
 # numbers that need not be multiples of 16
-RAGGED = ("own", "peers", "first", "rank", "length", "blocks", "payload_bytes", "betas0", "betas1", "betas2")
+RAGGED = ("own", "peers", "first", "rank", "size", "payload_bytes", "betas0", "betas1", "betas2")
 
 
 # by residual order, and whether a state is in 8 bits: a trend beside a native base makes both bytes
@@ -45,7 +48,7 @@ def compiled(kernel, known, target):
         if name in known:
             types[name] = "constexpr"
             continue
-        types[name] = TYPES.get(re.sub(r"\d$", "", name), "i32")
+        types[name] = "*bf16" if re.fullmatch(r"x\d", name) else TYPES.get(re.sub(r"\d$", "", name), "i32")
         if re.fullmatch(r"state\d", name):
             types[name] = STATES.get((known["ORDER"], known["EIGHT_BIT"]), "*bf16")
         if name not in RAGGED and types[name] != "fp32":
@@ -59,34 +62,41 @@ def wide(kernel, *accesses):
     return sum(width for width in widths(kernel, *accesses) if width == 16)
 
 
+def copies_ahead(kernel):
+    """Bytes of NVIDIA's copies to shared memory, that go on while what is there is multiplied."""
+    return [int(size, 0) for size in re.findall(r"cp\.async\.c[ag]\.shared\.global [^;]*?, (0x\w+|\d+)", kernel.asm.get("ptx", ""))]
+
+
 def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
-    """{kernel's name: its compile-time constants} of a call of one section at this rank, and [what is launched], in order."""
-    found, launched = {}, []
+    """{kernel's name, and in which ways: (it, its compile-time constants)} of a call of one section at this rank, and [what is
+    launched, in ``traffic``'s words], in order."""
+    found, launched, ways = {}, [], ("OF_U", "FIRST", "LAST", "WRITES")
 
     class Kernel:
-        def __init__(self, name):
-            self._name = name
+        def __init__(self, name, kernel=None):
+            self._name, self._kernel = name, kernel
 
         def __getitem__(self, grid):
             def launched_with(*_, **known):
-                found[self._name] = {key: each for key, each in known.items() if key != "enable_fp_fusion"}
-                launched.append(self._name)
+                known = {key: each for key, each in known.items() if key != "enable_fp_fusion"}
+                found[" ".join([self._name, *(way for way in ways if known.get(way))])] = self._kernel, known
+                launched.append("largest" if known.get("MEASURES") else self._name)
 
             return launched_with
 
     class Operations(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-            name, out = function.__name__.split(".")[0], (keywords or {}).get("out")
-            if name == "bmm":
-                launched.append("gram" if out.shape[1] == out.shape[2] else "product")
-            elif name in ("clamp", "div"):
-                launched.append({"clamp": "limit", "div": "scale"}[name])
+            name = function.__name__.split(".")[0]
+            # views, and what conftest fills of ``torch.empty``, are no launches
+            if name not in ("empty", "set_", "fill_", "view", "select", "split_with_sizes"):
+                launched.append(name)
             return function(*arguments, **(keywords or {}))
 
-    kernels = {name: getattr(low_rank, name) for name in dir(low_rank) if name.endswith("_kernel")}
-    for name in kernels:
-        monkeypatch.setattr(low_rank, name, Kernel(name.removesuffix("_kernel")))
-    monkeypatch.setattr(low_rank_launch, "decode_kernel", Kernel("decode"))
+    for module in (low_rank, residual):
+        for name in dir(module):
+            if name.endswith("_kernel"):
+                monkeypatch.setattr(module, name, Kernel(name.removesuffix("_kernel"), getattr(module, name)))
+    monkeypatch.setattr(low_rank_launch, "decode_kernel", Kernel("decode", low_rank_decode.decode_kernel))
     monkeypatch.setattr(launch, "statistics_kernel", Kernel("statistics"))
     form = formats.of("lowrank_fit_r8" if rank == 8 else "lowrank_fit_b31")
     monkeypatch.setattr(formats.LowRank, "rank", lambda *_: rank)
@@ -97,7 +107,7 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
     launched.clear()
     with Operations():
         low_rank_launch.encode(*arguments)
-    return {name: (kernels.get(f"{name}_kernel", low_rank_decode.decode_kernel), known) for name, known in found.items()}, launched
+    return found, launched
 
 
 @pytest.mark.parametrize("rank", RANKS)
@@ -105,50 +115,58 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
 def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(target, rank, monkeypatch, tmp_path):
     found, _ = launches_of(rank, monkeypatch)
     monkeypatch.undo()
-    assert set(found) == {"open", "residual", "weights", "nearer", "revise", "pack", "decode"}
+    nearer = {f"nearer{of_u}{turn}" for of_u in ("", " OF_U") for turn in ("", " FIRST", " LAST")}
+    assert set(found) == {"open", "residual", "residual WRITES", "pack", "decode"} | nearer
     for name, (kernel, known) in found.items():
         known = known | ({"SOFT": False} if "SOFT" in known else {})
         built = compiled(kernel, known, target)
         registers, spilled = resources(built, tmp_path)
         assert spilled == 0 and registers <= 256, (name, registers, spilled)
-        assert built.metadata.shared <= 49152, name
-        if name in ("residual", "decode"):
+        # all that sm_89 and gfx942 have
+        assert built.metadata.shared <= (65536 if target == "gfx942" else 101376), name
+        threads = known.get("num_warps", 4) * built.metadata.target.warp_size
+        if name.startswith("nearer"):
+            # x and the other factor, 16 bytes at a time where a tile has so much for a thread
+            ahead, least = copies_ahead(built), min(16, 2 * known["ROWS"] * known["INNER"] // threads)
+            assert {*ahead} <= {least, 16} and 16 in [*ahead, *widths(built, "load", "ld")], (name, ahead)
+            assert bool(ahead) == (target != "gfx942"), name
+            assert known["K"] == RANKS[rank]
+        if name in ("residual", "residual WRITES", "decode"):
             assert contractions(built, tmp_path) == 0, name
-            # of a tile: the base read and written; or x and the base, and the residual in float32
+            # of a tile: the base read and written; or x and the base, and the residual in float16
             elements = known["ROWS"] * known.get("COLUMNS", known.get("WIDTH"))
-            threads = known["num_warps"] * built.metadata.target.warp_size
             loaded, stored = (wide(built, *end) * threads / elements for end in (("load", "ld"), ("store", "st")))
             if name == "decode" and target == "gfx942":
                 # as products lie in its registers: 8 bytes
                 assert loaded == 2 and min(widths(built, "store", "st")) == 8
             else:
-                moved = traffic.bytes_an_element(name, 1, item_bytes=2)
-                assert loaded + stored == moved == {"decode": 2 + 2, "residual": 2 + 2 + 4}[name]
-    assert found["nearer"][1]["K"] == RANKS[rank]
+                moved = traffic.bytes_an_element(WORDS[name], 1, item_bytes=2)
+                assert loaded + stored == moved == {"decode": 2 + 2, "residual": 2 + 2, "residual WRITES": 2 + 2 + 2}[name]
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_beside_bases_in_8_bits_they_move_what_is_said_too(target, monkeypatch, tmp_path):
     found, _ = launches_of(62, monkeypatch)
     monkeypatch.undo()
-    for name, used in (("residual", False), ("decode", False), ("decode", True)):
+    for name, used in (("residual", False), ("residual WRITES", False), ("decode", False), ("decode", True)):
         kernel, known = found[name]
         known = known | {"SOFT": False, "EIGHT_BIT": True} | ({"USED": used} if name == "decode" else {})
         built = compiled(kernel, known, target)
         registers, spilled = resources(built, tmp_path)
         assert spilled == 0 and registers <= 256, (name, registers, spilled)
         assert contractions(built, tmp_path) == 0, name
-        # what is narrower is a payload's, or scales, 1/32 of the state
-        ends = [[width for width in widths(built, *end) if width >= 4] for end in (("load", "ld"), ("store", "st"))]
+        # what is narrower is a payload's, a block's, or scales, 1/32 of the state
+        least = 4 if name == "decode" else 8
+        ends = [[width for width in widths(built, *end) if width >= least] for end in (("load", "ld"), ("store", "st"))]
         if target == "gfx942":
             # as products lie in its registers: 4 numbers side by side
-            assert min(min(end) for end in ends) == (4 if name == "decode" else 8), (name, ends)
+            assert min(min(end) for end in ends if end) == least, (name, ends)
         else:
-            assert min(min(end) for end in ends) == (16 if name == "decode" else 8), (name, ends)
+            assert min(min(end) for end in ends if end) == (16 if name == "decode" else 8), (name, ends)
             threads = known["num_warps"] * built.metadata.target.warp_size
             moved = sum(map(sum, ends)) * threads / (known["ROWS"] * known.get("COLUMNS", known.get("WIDTH")))
             received = 2 if name == "decode" and not used else 0
-            assert moved == traffic.bytes_an_element(name, 1, item_bytes=2, eight_bit=True) - received, (name, ends)
+            assert moved == traffic.bytes_an_element(WORDS[name], 1, item_bytes=2, eight_bit=True) - received, (name, ends)
 
 
 @pytest.mark.parametrize("channels", [CHANNELS, 288])
@@ -159,8 +177,8 @@ def test_with_a_prediction_they_do_not_spill_and_move_a_trend_too(target, eight_
     monkeypatch.undo()
     follows, _ = launches_of(62, monkeypatch, 2, channels, feedback=False)
     monkeypatch.undo()
-    assert follows["residual"][1]["FOLLOWS"] and "decode" not in follows
-    for kernel, known in (found["residual"], found["decode"], follows["residual"]):
+    assert follows["residual WRITES"][1]["FOLLOWS"] and not follows["residual"][1]["FOLLOWS"] and "decode" not in follows
+    for name, (kernel, known) in (*((name, found[name]) for name in WORDS), ("residual WRITES", follows["residual WRITES"])):
         # of 288 channels, groups of a trend beside a native base begin anew in the middle of one
         split = {"SPLIT": channels if "COLUMNS" in known else 0} if eight_bit else {}
         known = known | {"SOFT": False, "EIGHT_BIT": eight_bit} | split
@@ -170,9 +188,8 @@ def test_with_a_prediction_they_do_not_spill_and_move_a_trend_too(target, eight_
         assert contractions(built, tmp_path) == 0
         if channels == CHANNELS and target != "gfx942" and not known.get("FOLLOWS"):
             threads = known["num_warps"] * built.metadata.target.warp_size
-            moved = sum(width for end in (("load", "ld"), ("store", "st")) for width in widths(built, *end) if width >= 4)
-            name = "decode" if "COLUMNS" in known else "residual"
-            expected = traffic.bytes_an_element(name, 2, item_bytes=2, eight_bit=eight_bit)
+            moved = sum(width for end in (("load", "ld"), ("store", "st")) for width in widths(built, *end) if width >= 8)
+            expected = traffic.bytes_an_element(WORDS[name], 2, item_bytes=2, eight_bit=eight_bit)
             received = 2 if name == "decode" and eight_bit else 0
             assert moved * threads / (known["ROWS"] * known.get("COLUMNS", known.get("WIDTH"))) == expected - received, name
 
@@ -189,4 +206,4 @@ def test_without_feedback_a_call_is_a_launch_less(monkeypatch):
 
 
 def test_factors_have_the_columns_of_their_rank():
-    assert {rank: low_rank_launch._columns(rank) for rank in (1, 8, 16, 17, *RANKS)} == {1: 16, 8: 16, 16: 16, 17: 32} | RANKS
+    assert {rank: low_rank_launch._columns(rank) for rank in (1, 16, 17, *RANKS)} == {1: 16, 16: 16, 17: 32} | RANKS

@@ -1,9 +1,9 @@
 """How ``lowrank_fit`` finds its factors: least-squares solutions for one factor and then the other, each rounded to what is stored.
 
-By the sender alone, so sums may be taken in any order. In each round the weights are the best ones for U and V as they are;
-then, for U and after it for V, come classes that fit the levels there are, and levels: the least-squares solution for the
-other factor as it is stored, rounded all at once. Levels of the last round are then revised one component after the other,
-so that what rounding loses in one is taken up by those after it; that matters most for a block of low rank.
+By the sender alone, so sums may be taken in any order. In each round, for U and after it for V, come classes that fit the
+levels there are, and levels: the least-squares solution for the other factor as it is stored, rounded all at once; then the
+weights that are best for both. Levels of the last round are revised one component after the other, so that what rounding
+loses in one is taken up by those after it; that matters most for a block of low rank.
 
 ``Steps`` says what it takes; kernels have their own.
 """
@@ -27,25 +27,26 @@ RIDGE = 1e-4
 
 
 class Factor(NamedTuple):
-    """A factor as it is stored, ``classes`` [B, L] and ``levels`` [B, L, r] of -3, -1, 1 and 3, and as numbers: ``whole`` [B, L, r]."""
+    """A factor f [B, L, r] as it is stored, ``classes`` [B, L] and ``levels`` [B, L, r] of -3, -1, 1 and 3; as numbers, ``whole``
+    [B, L, r]; fᵀ·f, ``gram`` [B, r, r]; and what it was found from, x times the other one, ``target`` [B, L, r].
+    """
 
     classes: torch.Tensor
     levels: torch.Tensor
     whole: torch.Tensor
+    gram: torch.Tensor
+    target: torch.Tensor
 
 
 def fit(x, rank: int, steps):
     """``x`` [B, N, C] float32, of magnitudes about 1 -> weights [B, r] of either sign, U and V."""
-    u = v = None
-    by_v, gram_v, weights = steps.begin(x, rank)
+    u = None
+    weights, v = steps.begin(x, rank)
     for turn in range(ROUNDS + 1):
-        if turn > 0:
-            by_v, gram_v = steps.by_v(x, v), steps.gram(v)
-            weights = steps.weights(gram_u, gram_v, by_v, u)
-        u = steps.nearer(u, by_v, gram_v, weights, turn == ROUNDS)
-        by_u, gram_u = steps.by_u(x, u), steps.gram(u)
-        v = steps.nearer(v, by_u, gram_u, weights, turn == ROUNDS)
-    return steps.weights(gram_u, steps.gram(v), steps.by_v(x, v), u), u, v
+        u = steps.nearer_u(x, u, v, weights, turn == ROUNDS)
+        v = steps.nearer_v(x, u, v, weights, turn == ROUNDS)
+        weights = steps.weights(u, v)
+    return weights, u, v
 
 
 class Steps:
@@ -56,48 +57,41 @@ class Steps:
         self._edges = torch.tensor(EDGES, device=device)
 
     def begin(self, x, rank):
-        """x·o, oᵀ·o and weights of what the search begins with: a Gaussian o [C, r], whose columns are nearly orthogonal."""
-        by_start = x @ _low_rank.start(x.shape[2], rank, x.device)
-        return by_start, torch.eye(rank, device=x.device).expand(x.shape[0], -1, -1), x.new_ones(x.shape[0], rank)
+        """Weights and V that the search begins with: a Gaussian [C, r], whose columns are nearly orthogonal."""
+        start, unit = _low_rank.start(x.shape[2], rank, x.device), torch.eye(rank, device=x.device)
+        return x.new_ones(x.shape[0], rank), Factor(None, None, start, unit.expand(x.shape[0], -1, -1), None)
 
-    def by_v(self, x, v):
-        """x·V [B, N, r]."""
-        return x @ v.whole
+    def nearer_u(self, x, u, v, weights, last):
+        """``u`` (None: there is none yet) brought nearer to x as the product with V·w; ``last``: levels are revised."""
+        return self._nearer(None if u is None else u.levels, x @ v.whole, v.gram, weights, last)
 
-    def by_u(self, x, u):
-        """xᵀ·U [B, C, r]."""
-        return x.mT @ u.whole
+    def nearer_v(self, x, u, v, weights, last):
+        """Likewise ``v``, for U·w."""
+        return self._nearer(v.levels, x.mT @ u.whole, u.gram, weights, last)
 
-    def gram(self, factor):
-        """[B, r, r]."""
-        return factor.whole.mT @ factor.whole
+    def weights(self, u, v):
+        """[B, r]: those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least. V was found for U."""
+        target = (v.target * v.whole).sum(dim=1, keepdim=True)
+        return _solved(u.gram * v.gram, target).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
 
-    def weights(self, gram_u, gram_v, by_v, u):
-        """[B, r]: those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least."""
-        target = (by_v * u.whole).sum(dim=1, keepdim=True)
-        return _solved(gram_u * gram_v, target).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
-
-    def nearer(self, factor, target, gram, weights, last):
-        """``factor`` [B, L, r] (None: there is none yet) brought nearer to x as the product with another one, o·w.
-
-        ``target`` [B, L, r] is x·o and ``gram`` [B, r, r] oᵀ·o, without their ``weights`` w [B, r]. ``last``: levels are
-        revised.
-        """
-        target = target * weights.unsqueeze(1)
+    def _nearer(self, levels, target, gram, weights, last):
+        """``levels`` [B, L, r] are those before, or None; ``target`` [B, L, r] is x·o and ``gram`` oᵀ·o for the other factor o."""
+        weighted = target * weights.unsqueeze(1)
         gram = gram * weights.unsqueeze(1) * weights.unsqueeze(2)
-        values = _solved(gram, target)
-        if factor is None:
+        values = _solved(gram, weighted)
+        if levels is None:
             classes = torch.full(values.shape[:2], FIRST_CLASS, device=values.device)
             unit = values.square().mean(dim=2, keepdim=True).sqrt_().mul_(LEVEL_UNIT)
         else:
-            reach = torch.linalg.vecdot(factor.levels @ gram, factor.levels)
+            reach = torch.linalg.vecdot(levels @ gram, levels)
             # NaN is the last class
-            classes = torch.bucketize(torch.linalg.vecdot(target, factor.levels).div_(reach), self._edges)
+            classes = torch.bucketize(torch.linalg.vecdot(weighted, levels).div_(reach), self._edges)
             unit = self._sizes[classes].unsqueeze(2)
         levels, size = _nearest(values.div_(unit * 2.0)), self._sizes[classes].unsqueeze(2)
         if last:
-            _revise(levels, size, target, gram)
-        return Factor(classes, levels, levels * size)
+            _revise(levels, size, weighted, gram)
+        whole = levels * size
+        return Factor(classes, levels, whole, whole.mT @ whole, target)
 
 
 def _revise(levels, size, target, gram):

@@ -93,21 +93,19 @@ def _fit(common, x, turned, u, v, weights, room):
         put_float(weights + 4 * k, np.float32(1.0))
     step_u, step_v, panel_bytes = of_u * _VECTOR, of_v * _VECTOR, components * _VECTOR
     other = whole_at(common + shared.TABLES)
-    for turn in range(rounds + 2):
+    for turn in range(rounds + 1):
         multiply(other, step_v, 4, components, turned, LANES * step_v, of_u, channels, u, _VECTOR, panel_bytes)
+        _nearer(common, u, tokens, gram_v, weights, turn == 0, turn == rounds, room)
+        multiply(whole_u, step_u, 4, components, x, LANES * step_u, of_v, tokens, v, _VECTOR, panel_bytes)
+        put_gram(whole_u, step_u, rank, gram_u, width)
+        _nearer(common, v, channels, gram_u, weights, turn == 0, turn == rounds, room)
+        put_gram(whole_v, step_v, rank, gram_v, width)
+        _put_weights(common, v, of_v, gram_u, gram_v, weights, room)
         other = whole_v
-        if turn > 0:
-            put_gram(whole_v, step_v, rank, gram_v, width)
-            _put_weights(common, u, of_u, gram_u, gram_v, weights, room)
-        if turn <= rounds:
-            _nearer(common, u, tokens, gram_v, weights, turn == 0, turn == rounds, room)
-            multiply(whole_u, step_u, 4, components, x, LANES * step_u, of_v, tokens, v, _VECTOR, panel_bytes)
-            put_gram(whole_u, step_u, rank, gram_u, width)
-            _nearer(common, v, channels, gram_u, weights, turn == 0, turn == rounds, room)
 
 
-def _put_weights(common, u, panels, gram_u, gram_v, weights, room):
-    """Those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least."""
+def _put_weights(common, v, panels, gram_u, gram_v, weights, room):
+    """Those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least. V was found for U as it is."""
     rank = whole_at(common + shared.RANK)
     components, width = padded(rank), LANES * panels_of(rank)
     inverse = room + 4 * components * width
@@ -116,12 +114,12 @@ def _put_weights(common, u, panels, gram_u, gram_v, weights, room):
     put_inverse(room, rank, width, float_at(common + shared.RIDGE), inverse)
     for at in range(0, 4 * width, _VECTOR):
         put_floats(weights + at, all_floats(0.0))
-    whole = _whole_at(u, panels, components)
+    whole = _whole_at(v, panels, components)
     for k in range(rank):
         sums = all_floats(0.0)
         for panel in range(panels):
-            by_v = floats_at(u + (panel * components + k) * _VECTOR)
-            sums = multiplied_and_added(by_v, floats_at(whole + (k * panels + panel) * _VECTOR), sums)
+            by_u = floats_at(v + (panel * components + k) * _VECTOR)
+            sums = multiplied_and_added(by_u, floats_at(whole + (k * panels + panel) * _VECTOR), sums)
         share, row = all_floats(total_of(sums)), inverse + 4 * k * width
         for at in range(0, 4 * width, _VECTOR):
             put_floats(weights + at, multiplied_and_added(share, floats_at(row + at), floats_at(weights + at)))

@@ -1,43 +1,44 @@
-"""Launches of ``lowrank_fit``: ``codecs._factor_fit`` with its steps as kernels and the matrix products by torch, blocks of all
-sections at once; and one launch that decodes.
+"""Launches of ``lowrank_fit``: ``codecs._factor_fit`` with a launch for each factor of a turn, blocks of all sections at once; and one
+launch that decodes.
 
-What is small is kept for the next call of the same shape; the residual, 6 bytes an element of the call, is torch's allocator's
+What is small is kept for the next call of the same shape; the residual, 2 bytes an element of the call, is torch's allocator's
 to keep. Nothing is read from a device: a call can be captured into a graph. Calls of one device come one after the other.
 """
 
 import functools
+from typing import NamedTuple
 
 import torch
 import triton
 
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
-from . import low_rank, low_rank_residual, tiles
+from . import low_rank, residual_launch, tiles
 from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_decode import decode_kernel
 
-# rows of a tile of factors, turns of conjugate gradients; rows and columns of a decoded tile
-_ROWS, _TURNS = 16, 4
-_DECODED = (64, 64)
-_PACKED_BYTES = 256
+# rows of a factor that a program finds, and turns of conjugate gradients; numbers of the other one that it takes at a time
+_ROWS, _TURNS, _INNER = 16, 4, 8192
+# rows that a program stores; rows and columns of a decoded tile
+_PACKED_ROWS, _DECODED = 32, (64, 64)
 
 
 def encode(form, xs, states, message, offsets, own, order, feedback, first):
     """See ``launch.encode``."""
     peers, tokens, channels = xs[0].shape
-    blocks = peers - (own < peers)
-    flags = message.shape[1] - 16
-    rank = form.rank(tokens, channels)
-    kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
-    residual = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
-    x = torch.empty_like(residual, dtype=torch.float16)
-    low_rank_residual.take(form, residual, kept.largest, xs, states, message, offsets, own, order, feedback, first)
-    torch.clamp(kept.largest.view(torch.float32), min=torch.finfo(torch.float32).tiny, out=kept.scale)
-    torch.div(residual, kept.scale[:, None, None], out=x)
+    blocks, rank = peers - (own < peers), form.rank(tokens, channels)
+    kept = _room(message.device, blocks * len(xs), tokens, channels, rank, _factor_fit.ROUNDS + 1)
+    x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float16, device=message.device)
+    call = kept.largest, xs, states, message, offsets, own, order
+    residual_launch.open_sums(form, kept.sums, xs, states, message, offsets, own, order, first)
+    residual_launch.take(form, None, *call, measures=True, follows=False)
+    residual_launch.take(form, x, *call, measures=False, follows=not feedback)
     weights, u, v = _factor_fit.fit(x, rank, kept)
-    low_rank.pack_kernel[(2 * rank + 2, blocks, len(xs))](
-        weights,
-        kept.scale,
+    low_rank.pack_kernel[(triton.cdiv(tokens, _PACKED_ROWS) + triton.cdiv(channels, _PACKED_ROWS), blocks, len(xs))](
+        weights.shares,
+        u.gram,
+        v.gram,
+        kept.largest,
         u.levels,
         u.classes,
         v.levels,
@@ -45,16 +46,21 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
         message,
         *three(offsets),
         message.stride(0),
-        flags,
+        message.shape[1] - 16,
         tokens,
         channels,
+        _stride(tokens),
+        _stride(channels),
         own,
         peers,
         rank,
+        RIDGE,
         form.most_sent_unit,
         MOST_WEIGHT=form.most_weight,
-        BYTES=_PACKED_BYTES,
+        TURNS=_TURNS,
+        ROWS=_PACKED_ROWS,
         K=kept.columns,
+        num_warps=_warps(kept.columns),
         **OPTIONS,
     )
     if order > 0 and feedback:
@@ -104,79 +110,91 @@ def _columns(rank):
     return max(16, tiles.power_of_two(rank))
 
 
-class _Room(_factor_fit.Steps):
-    """The steps of a fit as launches, and what they write: for blocks [B, N, C] of one shape and rank."""
+class _Weights(NamedTuple):
+    """What weights are computed from, by who needs them next: ``shares`` [B, K] and Gram matrices [B, K, K]; None: they are 1."""
 
-    def __init__(self, device, blocks, tokens, channels, rank):
+    shares: torch.Tensor
+    gram_u: torch.Tensor
+    gram_v: torch.Tensor
+
+
+class _Room(_factor_fit.Steps):
+    """The steps of a fit as launches, one for a factor, and what they write: for blocks [B, N, C] of one shape and rank."""
+
+    def __init__(self, device, blocks, tokens, channels, rank, turns):
         columns = self.columns = _columns(rank)
         self._rank = rank
 
-        def room(*shape, dtype=torch.float16):
+        def room(*shape, dtype):
             return torch.zeros((blocks, *shape), dtype=dtype, device=device)
 
-        self.largest, self.scale = room(dtype=torch.int32), room(dtype=torch.float32)
-        self._start = room(channels, columns)
-        self._start[:, :, :rank] = _low_rank.start(channels, rank, device) / low_rank.UNIT
-        self._identity = room(columns, columns)
-        self._identity.diagonal(dim1=1, dim2=2).fill_(low_rank.UNIT**-2)
-        self._ones, self._weights = room(columns, dtype=torch.float32).fill_(1.0), room(columns, dtype=torch.float32)
-        self._u, self._v = (
-            _factor_fit.Factor(room(length, dtype=torch.uint8), room(length, columns, dtype=torch.int8), room(length, columns))
-            for length in (tokens, channels)
-        )
-        self._by_v, self._by_u = room(tokens, columns), room(channels, columns)
-        self._gram_u, self._gram_v = room(columns, columns), room(columns, columns)
+        def factor(length):
+            levels, whole = (room(columns, _stride(length), dtype=dtype) for dtype in (torch.int8, torch.float16))
+            return _factor_fit.Factor(room(length, dtype=torch.uint8), levels, whole, None, None)
+
+        # of a turn shares, in 64 bits, and two Gram matrices
+        self.sums = torch.zeros(blocks * (turns * (2 * columns + 2 * columns * columns) + 1), dtype=torch.int32, device=device)
+        shares, grams, self.largest = self.sums.split([turns * blocks * 2 * columns, 2 * turns * blocks * columns * columns, blocks])
+        self._shares = shares.view(torch.int64).view(turns, blocks, columns)
+        self._grams = grams.view(turns, 2, blocks, columns, columns)
+        self._weights, self._u, self._v = room(columns, dtype=torch.float32), factor(tokens), factor(channels)
+        start, unit = room(columns, _stride(channels), dtype=torch.float16), room(columns, columns, dtype=torch.int32)
+        start[:, :rank, :channels] = _low_rank.start(channels, rank, device).T
+        unit.diagonal(dim1=1, dim2=2).fill_(1)
+        self._start = _factor_fit.Factor(None, None, start, unit, None)
 
     def begin(self, x, rank):
-        return torch.bmm(x, self._start, out=self._by_v), self._identity, self._ones
+        self._turn = 0
+        return None, self._start
 
-    def by_v(self, x, v):
-        return torch.bmm(x, v.whole, out=self._by_v)
+    def nearer_u(self, x, u, v, weights, last):
+        shares, before, _ = weights or (self._shares[0], v.gram, v.gram)
+        return self._nearer(x, self._u, v, 0, (before, shares), OF_U=True, FIRST=u is None, LAST=last)
 
-    def by_u(self, x, u):
-        return torch.bmm(x.mT, u.whole, out=self._by_u)
+    def nearer_v(self, x, u, v, weights, last):
+        # what is not read, and what is added to
+        own = u.gram, self._shares[self._turn]
+        return self._nearer(x, self._v, u, 1, own, OF_U=False, FIRST=v is self._start, LAST=last)
 
-    def gram(self, factor):
-        return torch.bmm(factor.whole.mT, factor.whole, out=self._gram_u if factor is self._u else self._gram_v)
+    def weights(self, u, v):
+        self._turn += 1
+        return _Weights(self._shares[self._turn - 1], u.gram, v.gram)
 
-    def weights(self, gram_u, gram_v, by_v, u):
-        low_rank.weights_kernel[(len(by_v),)](
-            gram_u,
-            gram_v,
-            by_v,
-            u.whole,
+    def _nearer(self, x, room, other, side, sums, **which):
+        gram, length, other_length = self._grams[self._turn, side], x.shape[1 + side], x.shape[2 - side]
+        low_rank.nearer_kernel[(triton.cdiv(length, _ROWS), len(x))](
+            x,
+            other.whole,
+            other.gram,
+            gram,
+            *sums,
             self._weights,
-            by_v.shape[1],
-            self._rank,
-            RIDGE,
-            TURNS=_TURNS,
-            ROWS=_ROWS,
-            K=self.columns,
-            num_warps=_warps(self.columns),
-        )
-        return self._weights
-
-    def nearer(self, factor, target, gram, weights, last):
-        found, length = self._u if target is self._by_v else self._v, target.shape[1]
-        grid = (triton.cdiv(length, _ROWS), len(target))
-        tensors = (target, gram, weights, found.levels, found.classes, found.whole)
-        common = {"SIZES": CLASSES, "ROWS": _ROWS, "K": self.columns}
-        low_rank.nearer_kernel[grid](
-            *tensors,
+            room.levels,
+            room.classes,
+            room.whole,
             length,
+            other_length,
+            _stride(length),
+            _stride(other_length),
             self._rank,
             RIDGE,
             LEVEL_UNIT,
-            FIRST=factor is None,
+            **which,
             FIRST_CLASS=FIRST_CLASS,
+            SIZES=CLASSES,
             EDGES=EDGES,
             TURNS=_TURNS,
+            ROWS=_ROWS,
+            INNER=min(128, _INNER // self.columns),
+            K=self.columns,
             num_warps=_warps(self.columns),
-            **common,
+            **OPTIONS,
         )
-        if last:
-            low_rank.revise_kernel[grid](*tensors, length, self._rank, num_warps=8, **common)
-        return found
+        return room._replace(gram=gram)
+
+
+def _stride(length):
+    return triton.cdiv(length, 16) * 16
 
 
 def _warps(columns):

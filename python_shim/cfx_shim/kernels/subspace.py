@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from .placement import chosen, flag, rank_of
+from .residual import scale_of_block
 
 _HALF_MAX = tl.constexpr(65504.0)
 # adding and taking it away rounds a float32 below 2^22 to the nearest even integer
@@ -17,12 +18,20 @@ _ROUNDER = tl.constexpr(12582912.0)
 
 
 @triton.jit
-def factor_kernel(gram, root, factor, rank, DIVIDES: tl.constexpr, SHIFT: tl.constexpr, K: tl.constexpr):
+def start_kernel(start, largest, v, size, WORDS: tl.constexpr):
+    """``v`` [B, C, K] float32: ``start`` [C, K], of ``size`` numbers, over the root of ``scale_of_block``. Grid: tiles, blocks."""
+    word, block = tl.program_id(0) * WORDS + tl.arange(0, WORDS), tl.program_id(1).to(tl.int64)
+    value = tl.load(start + word, mask=word < size, other=0.0) / tl.sqrt(scale_of_block(largest, block))
+    tl.store(v + block * size + word, value, mask=word < size)
+
+
+@triton.jit
+def factor_kernel(gram, largest, factor, rank, DIVIDES: tl.constexpr, SHIFT: tl.constexpr, K: tl.constexpr):
     """``factor`` [B, K, K] float32: Tᵀ, for which the columns of Y·T are orthonormal, of YᵀY in ``gram`` [B, K, K] float64.
 
     Columns are scaled to a length of 1 first, and ``SHIFT`` is added to the squares of these lengths, so that those which depend
-    on others leave something small, but no NaN; whoever needs better does it twice. ``DIVIDES``: T over ``root`` [B]. Grid:
-    blocks.
+    on others leave something small, but no NaN; whoever needs better does it twice. ``DIVIDES``: T over the root of
+    ``scale_of_block``. Grid: blocks.
     """
     block = tl.program_id(0).to(tl.int64)
     row, column = tl.arange(0, K)[:, None], tl.arange(0, K)[None, :]
@@ -41,7 +50,7 @@ def factor_kernel(gram, root, factor, rank, DIVIDES: tl.constexpr, SHIFT: tl.con
         scale = tl.where(row == component, tl.sqrt((1.0 + SHIFT) / pivot), scale)
     found = tl.where(column < row, left, tl.where(column == row, 1.0, 0.0)) * scale * across.to(tl.float32)
     if DIVIDES:
-        found = found / tl.load(root + block)
+        found = found / tl.sqrt(scale_of_block(largest, block))
     tl.store(factor + square, found)
 
 

@@ -10,7 +10,7 @@ import torch
 import triton
 
 from ..codecs import _low_rank
-from . import low_rank_residual, subspace, tiles
+from . import residual_launch, subspace, tiles
 from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_product import decode_kernel
 
@@ -18,7 +18,7 @@ from .low_rank_product import decode_kernel
 _SHIFT = 1e-6
 # components that a program's square fits in registers with; beyond them factors are torch's
 _MOST_RANK = 128
-_ROWS, _PACKED_BYTES = 32, 512
+_ROWS, _PACKED_BYTES, _STARTED = 32, 512, 1024
 _DECODED = (64, 64)
 
 
@@ -28,7 +28,8 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
     blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
-    low_rank_residual.take(form, x, kept.largest, xs, states, message, offsets, own, order, feedback, first)
+    residual_launch.open_sums(form, kept.largest, xs, states, message, offsets, own, order, first)
+    residual_launch.take(form, x, kept.largest, xs, states, message, offsets, own, order, measures=True, follows=not feedback)
     # a matrix product in the precision that autocast chooses would be none
     with torch.autocast(message.device.type, enabled=False):
         u, v = kept.subspace(x)
@@ -88,47 +89,43 @@ class _Room:
         def room(*shape, dtype=torch.float32):
             return torch.zeros((blocks, *shape), dtype=dtype, device=device)
 
-        self.largest, self._root = room(dtype=torch.int32), room()
+        self.largest = room(dtype=torch.int32)
         self._start = torch.zeros((channels, columns), device=device)
         self._start[:, :rank] = torch.linalg.qr(_low_rank.start(channels, rank, device))[0]
         self._gram, self._factor = room(columns, columns, dtype=torch.float64), room(columns, columns)
-        # of N numbers and of C: a product, the same in float64, and its orthonormal columns
-        self._of_tokens, self._of_channels = (
-            (room(length, columns), room(length, columns, dtype=torch.float64), room(length, columns))
-            for length in (tokens, channels)
-        )
+        # a product, in float64, and its orthonormal columns; of N numbers and of C
+        self._by_v, self._wide_by_v, self._u = room(tokens, columns), room(tokens, columns, dtype=torch.float64), room(tokens, columns)
+        self._by_u, self._wide_by_u, self._v = room(channels, columns), room(channels, columns, dtype=torch.float64), room(channels, columns)
 
     def subspace(self, x):
         """U [B, N, K] with orthonormal columns and V = xᵀ·U [B, C, K]."""
-        by_v, _, u = self._of_tokens
-        by_u, _, v = self._of_channels
-        # squares of the largest numbers, and those over the smallest ones, are no float32
-        torch.clamp(self.largest.view(torch.float32), min=torch.finfo(torch.float32).tiny, out=self._root)
-        self._root.sqrt_()
-        torch.div(self._start, self._root[:, None, None], out=v)
+        by_v, u, by_u, v = self._by_v, self._u, self._by_u, self._v
+        # squares of the largest numbers, and those over the smallest ones, are no float32: each factor is over a root of them
+        grid = (triton.cdiv(self._start.numel(), _STARTED), len(x))
+        subspace.start_kernel[grid](self._start, self.largest, v, self._start.numel(), WORDS=_STARTED, **OPTIONS)
         torch.bmm(x, v, out=by_v)
-        self._orthonormal(self._of_tokens, True)
+        self._orthonormal(by_v, self._wide_by_v, u, True)
         torch.bmm(x.mT, u, out=by_u)
-        self._orthonormal(self._of_channels, True)
+        self._orthonormal(by_u, self._wide_by_u, v, True)
         torch.bmm(x, v, out=by_v)
-        self._orthonormal(self._of_tokens, False)
-        by_v.copy_(u)
-        self._orthonormal(self._of_tokens, False)
-        return u, torch.bmm(x.mT, u, out=by_u)
+        self._orthonormal(by_v, self._wide_by_v, u, False)
+        # whose columns are nearly so; what is found of them lies in the product's place
+        self._orthonormal(u, self._wide_by_v, by_v, False)
+        return by_v, torch.bmm(x.mT, by_v, out=by_u)
 
-    def _orthonormal(self, place, divides):
-        """Of a product the orthonormal columns, ``divides``: over ``_root``."""
-        product, exact, found = place
+    def _orthonormal(self, product, wide, found, divides):
+        """``found`` becomes the orthonormal columns of a ``product``; ``divides``: over the root of ``residual.scale_of_block``."""
         if self._rank > _MOST_RANK:
             found[:, :, : self._rank] = torch.linalg.qr(product[:, :, : self._rank])[0]
             if divides:
-                found.div_(self._root[:, None, None])
+                least = torch.finfo(torch.float32).tiny
+                found.div_(self.largest.view(torch.float32).clamp(min=least).sqrt_()[:, None, None])
             return
-        exact.copy_(product)
-        torch.bmm(exact.mT, exact, out=self._gram)
+        wide.copy_(product)
+        torch.bmm(wide.mT, wide, out=self._gram)
         subspace.factor_kernel[(len(product),)](
             self._gram,
-            self._root,
+            self.largest,
             self._factor,
             self._rank,
             DIVIDES=divides,

@@ -20,23 +20,17 @@ _TRELLIS_LAUNCHES = {"encode": ("statistics", "paths"), "decode": ("decode",)}
 # where the message's scales of channels are those of the step before; tokens' scales then take a launch of their own before paths
 _WITH_HISTORY = {"encode": ("encode",), "decode": ("decode",)}
 _TRELLIS_WITH_HISTORY = {"encode": ("scales", "paths alone"), "decode": ("decode",)}
-_FIND_U, _FIND_V = ("product", "gram", "weights", "nearer"), ("product", "gram", "nearer")
+# "nearer" finds a factor for the other one, in each turn first U and then V
 _LOW_RANK_LAUNCHES = {
-    "encode": (
-        *("open", "residual", "limit", "scale"),
-        *("product", "nearer", *_FIND_V),
-        *(_FIND_U + _FIND_V) * (_factor_fit.ROUNDS - 1),
-        *(*_FIND_U, "revise", *_FIND_V, "revise"),
-        *("gram", "product", "weights", "pack", "decode"),
-    ),
+    "encode": ("open", "largest", "residual", *("nearer",) * (2 * _factor_fit.ROUNDS + 2), "pack", "decode"),
     "decode": ("decode",),
 }
 _ORTHONORMAL = ("widen", "gram", "factor", "apply")
 _SUBSPACE_LAUNCHES = {
     "encode": (
-        *("open", "residual", "limit", "root", "start"),
+        *("open", "wide residual", "start"),
         *("projection", *_ORTHONORMAL) * 3,
-        *("copy", *_ORTHONORMAL),
+        *_ORTHONORMAL,
         *("projection", "pack", "decode"),
     ),
     "decode": ("decode",),
@@ -80,12 +74,12 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     if launch == "paths alone":
         # one pass less
         return (passes - 1) * item_bytes + 3 * state + 1
-    if launch == "residual":
-        # which goes to the next launch in float32
-        return item_bytes + state + 4
+    if launch in ("largest", "residual", "wide residual"):
+        # the residual goes to the next launches in float16 or float32
+        return item_bytes + state + {"largest": 0, "residual": 2, "wide residual": 4}[launch]
     if launch != "decode":
-        # low rank's residual in float16, of which products are taken, or in float32; factors are small beside it
-        return {"scale": 4 + 2, "product": 2, "projection": 4}.get(launch, 0)
+        # of products, low rank's residual; factors are small beside it
+        return {"nearer": 2, "projection": 4}.get(launch, 0)
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received

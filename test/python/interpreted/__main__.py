@@ -1,8 +1,9 @@
 """The kernels in Triton's interpreter against plain torch, bit for bit; a program, because the interpreter is chosen by the
 environment before Triton is imported: ``python test/python/interpreted alone``. Prints one JSON object: case -> what
-differs (an empty text: nothing).
+differs (an empty text: nothing). In every second case programs go backwards.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, *[os.pardir] * 3, "python_shim"), HERE]
 
+import case  # noqa: E402
 import int4  # noqa: E402
 import keyframes  # noqa: E402
 import low_rank  # noqa: E402
@@ -38,4 +40,8 @@ def cases(kind):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps({name: "; ".join(case.run()) for name, case in cases(sys.argv[1])}))
+    found = {}
+    for index, (name, one) in enumerate(cases(sys.argv[1])):
+        with case.backwards() if index % 2 else contextlib.nullcontext():
+            found[name] = "; ".join(one.run())
+    print(json.dumps(found))

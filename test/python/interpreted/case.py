@@ -1,6 +1,9 @@
 """A send as the kernels make it and as plain torch does: what the cases of this folder are made of."""
 
+import contextlib
+
 import torch
+from triton.runtime.interpreter import interpreter_builder
 
 from cfx_shim import coding
 from cfx_shim.kernels import formats, launch, ops
@@ -18,6 +21,21 @@ def bits(x):
 def same(name, one, other):
     wrong = int((bits(one) != bits(other)).sum())
     return [f"{name}: {wrong} of {bits(one).numel()} bytes"] if wrong else []
+
+
+@contextlib.contextmanager
+def backwards():
+    """Programs of a launch go from the last one to the first: on a GPU they go in any order, and side by side."""
+    forwards = interpreter_builder.set_grid_idx
+
+    def turned(*place):
+        forwards(*(count - 1 - at for count, at in zip(interpreter_builder.grid_dim, place)))
+
+    interpreter_builder.set_grid_idx = turned
+    try:
+        yield
+    finally:
+        interpreter_builder.set_grid_idx = forwards
 
 
 class Case:

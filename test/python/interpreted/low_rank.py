@@ -2,8 +2,10 @@
 a search may sum in any order.
 """
 
+import contextlib
+
 import torch
-from case import DTYPES, POISON, VALUES, Case, same
+from case import DTYPES, POISON, VALUES, Case, backwards, same
 
 from cfx_shim import coding, messages, predictor
 from cfx_shim.codecs import _factor_fit
@@ -72,6 +74,20 @@ class LowRank(Case):
         return wrong
 
 
+class AnyOrder(LowRank):
+    """The order in which programs go, and so add to sums, changes no byte that is sent."""
+
+    def run(self):
+        _factor_fit.ROUNDS, found = self.rounds, []
+        for order in (contextlib.nullcontext, backwards):
+            message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+            with order():
+                self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+            found.append((message, states))
+        (message, states), (other, others) = found
+        return same("bytes", message, other) + [each for pair in zip(states, others) for each in same("states", *pair)]
+
+
 class Messages(Case):
     """Whole messages, step after step: kernels code them, and a receiver that decodes in plain torch keeps the sender's base."""
 
@@ -107,6 +123,7 @@ def cases():
         Messages("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=40, channels=100, sections=2, base_dtype="int8"),
     )
     yield "lowrank_fit_b31, all rounds", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=70, channels=96, rounds=9)
+    yield "lowrank_fit_b31, any order", AnyOrder("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=70, channels=96, sections=2, rounds=2)
     yield "lowrank_fit_b15, order 1", LowRank("lowrank_fit_b15", 1, "bfloat16", tokens=70, channels=96)
     yield "lowrank_fit_b31, rank 20", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=290, channels=260)
     yield "lowrank_fit_r8, q, k, v of three ranks", LowRank("lowrank_fit_r8", 1, "float16", 3, 1, tokens=20, channels=40, sections=3)
