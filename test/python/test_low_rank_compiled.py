@@ -87,7 +87,7 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
     class Operations(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
             name = function.__name__.split(".")[0]
-            # views, and what conftest fills of ``torch.empty``, are no launches
+            # views, and what ``poison`` fills, are no launches
             if name not in ("empty", "set_", "fill_", "view", "select", "split_with_sizes"):
                 launched.append(name)
             return function(*arguments, **(keywords or {}))

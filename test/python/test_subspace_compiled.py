@@ -62,7 +62,7 @@ def launches_of(codec, monkeypatch):
             elif name == "copy_":
                 launched.append("widen")
             elif name not in ("empty", "set_", "fill_", "view", "transpose"):
-                # views, and what conftest fills of ``torch.empty``, are no launches
+                # views, and what ``poison`` fills, are no launches
                 launched.append(name)
             return function(*arguments, **(keywords or {}))
 

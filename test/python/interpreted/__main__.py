@@ -10,7 +10,7 @@ import sys
 
 os.environ["TRITON_INTERPRET"] = "1"
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, *[os.pardir] * 3, "python_shim"), HERE]
+sys.path[:0] = [os.path.join(HERE, *[os.pardir] * 3, "python_shim"), HERE, os.path.dirname(HERE)]
 
 import case  # noqa: E402
 import int4  # noqa: E402
@@ -18,6 +18,7 @@ import keyframes  # noqa: E402
 import low_rank  # noqa: E402
 import orders  # noqa: E402
 import per_token  # noqa: E402
+import poison  # noqa: E402
 import rows  # noqa: E402
 import steps  # noqa: E402
 import subspace  # noqa: E402
@@ -42,6 +43,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     found = {}
     for index, (name, one) in enumerate(cases(sys.argv[1])):
-        with case.backwards() if index % 2 else contextlib.nullcontext():
+        with poison.allocations(), case.backwards() if index % 2 else contextlib.nullcontext():
             found[name] = "; ".join(one.run())
     print(json.dumps(found))
