@@ -204,6 +204,7 @@ def _write_row(row, address, kind, saturate, count, rest):
     item = 4 if kind == FLOAT32 else 2
     whole = count // LANES * LANES
     for c in range(0, whole, LANES):
+        fetch_ahead(address + item * c)
         _put_narrowed(address + item * c, floats_at(row + 4 * c), kind, saturate)
     if whole < count:
         _put_narrowed(rest, floats_at(row + 4 * whole), kind, saturate)
