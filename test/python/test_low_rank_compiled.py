@@ -144,6 +144,20 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
                 assert loaded + stored == moved == {"decode": 2 + 2, "residual": 2 + 2, "residual WRITES": 2 + 2 + 2}[name]
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_papers_residual_is_measured_and_written_by_one_launch(target, order, monkeypatch, tmp_path):
+    found, _ = launches_of(62, monkeypatch, order)
+    monkeypatch.undo()
+    monkeypatch.setitem(TYPES, "residual", "*fp32")
+    kernel, known = found["residual"]
+    built = compiled(kernel, known | {"SOFT": False, "WRITES": True}, target)
+    assert resources(built, tmp_path)[1] == 0 and contractions(built, tmp_path) == 0
+    threads = known["num_warps"] * built.metadata.target.warp_size
+    moved = sum(width for end in (("load", "ld"), ("store", "st")) for width in widths(built, *end) if width >= 8)
+    assert moved * threads / (known["ROWS"] * known["WIDTH"]) == traffic.bytes_an_element("wide residual", order, item_bytes=2)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_beside_bases_in_8_bits_they_move_what_is_said_too(target, monkeypatch, tmp_path):
     found, _ = launches_of(62, monkeypatch)
