@@ -30,7 +30,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank, _factor_fit.ROUNDS + 1)
     x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float16, device=message.device)
     call = kept.largest, xs, states, message, offsets, own, order
-    residual_launch.open_sums(form, kept.sums, xs, states, message, offsets, own, order, first)
+    residual_launch.begin(form, kept.sums, xs, states, message, offsets, own, order, first)
     residual_launch.take(form, None, *call, measures=True, follows=False)
     residual_launch.take(form, x, *call, measures=False, follows=not feedback)
     weights, u, v = _factor_fit.fit(x, rank, kept)

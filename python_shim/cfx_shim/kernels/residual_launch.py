@@ -9,7 +9,7 @@ from .launch import OPTIONS, interpreted, split_of, state_steps, take_statistics
 _WORDS = 1024
 
 
-def open_sums(form, sums, xs, states, message, offsets, own, order, first):
+def begin(form, sums, xs, states, message, offsets, own, order, first):
     """``sums`` int32, all that launches add to, become 0; and with order 2 betas are written. The rest as in ``launch.encode``."""
     words = min(_WORDS, tiles.power_of_two(len(sums)))
     residual.open_kernel[(triton.cdiv(len(sums), words),)](

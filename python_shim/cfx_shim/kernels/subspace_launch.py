@@ -28,7 +28,7 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
     blocks, flags, rank = peers - (own < peers), message.shape[1] - 16, form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank)
     x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float32, device=message.device)
-    residual_launch.open_sums(form, kept.largest, xs, states, message, offsets, own, order, first)
+    residual_launch.begin(form, kept.largest, xs, states, message, offsets, own, order, first)
     residual_launch.take(form, x, kept.largest, xs, states, message, offsets, own, order, measures=True, follows=not feedback)
     # a matrix product in the precision that autocast chooses would be none
     with torch.autocast(message.device.type, enabled=False):
