@@ -35,7 +35,7 @@ CODECS = {
     **dict.fromkeys(("fp8", "int8", "topk"), (*((kind, 2) for kind in ROWS), ("encode", 1), ("decode", 1))),
 }
 # searches of a sender alone, which may sum as they like
-FREE = ("open", "start", "nearer", "pack", "pack_int4", "factor")
+FREE = ("open", "start", "search", "revise", "pack", "pack_int4", "factor")
 
 
 def rows():

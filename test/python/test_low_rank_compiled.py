@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, low_rank, low_rank_decode, low_rank_launch, residual, traffic  # noqa: E402
+from cfx_shim.codecs import _factor_fit  # noqa: E402
+from cfx_shim.kernels import barrier, formats, launch, low_rank, low_rank_decode, low_rank_launch, low_rank_pack, residual, side_by_side, traffic  # noqa: E402
 from cfx_shim.state import layout  # noqa: E402
 
 CHANNELS = 3072
@@ -21,8 +22,8 @@ RANKS = {8: 16, 20: 32, 62: 64, 128: 128}
 # what a kernel's arguments point to, or are
 TYPES = {
     **dict.fromkeys(("state", "out"), "*bf16"),
-    **dict.fromkeys(("x", "other", "whole", "residual"), "*fp16"),
-    **dict.fromkeys(("gram", "gram_other", "gram_own", "gram_before", "gram_u", "gram_v", "largest", "sums"), "*i32"),
+    **dict.fromkeys(("x", "whole", "residual"), "*fp16"),
+    **dict.fromkeys(("gram", "grams", "gram_u", "gram_v", "largest", "sums", "arrived", "numbers", "found"), "*i32"),
     **dict.fromkeys(("levels", "levels_u", "levels_v"), "*i8"),
     **dict.fromkeys(("message", "classes", "classes_u", "classes_v"), "*u8"),
     **dict.fromkeys(("ridge", "level_unit", "most_unit"), "fp32"),
@@ -32,7 +33,7 @@ TYPES = {
 # what ``traffic`` calls them
 WORDS = {"residual": "largest", "residual WRITES": "residual", "decode": "decode"}
 # numbers that need not be multiples of 16
-RAGGED = ("own", "peers", "first", "rank", "size", "payload_bytes", "betas0", "betas1", "betas2")
+RAGGED = ("own", "peers", "first", "last", "turn", "blocks", "flags", "arrived", "rank", "size", "payload_bytes", "betas0", "betas1", "betas2")
 
 
 # by residual order, and whether a state is in 8 bits: a trend beside a native base makes both bytes
@@ -44,6 +45,7 @@ def compiled(kernel, known, target):
     if "DTYPE" in known:
         known["DTYPE"] = tl.bfloat16
     types, attributes, options = {}, {}, {"num_warps": known.pop("num_warps", 4), **launch.OPTIONS}
+    options |= {key: known.pop(key) for key in ("launch_cooperative_grid",) if key in known}
     for index, name in enumerate(kernel.arg_names):
         if name in known:
             types[name] = "constexpr"
@@ -67,10 +69,10 @@ def copies_ahead(kernel):
     return [int(size, 0) for size in re.findall(r"cp\.async\.c[ag]\.shared\.global [^;]*?, (0x\w+|\d+)", kernel.asm.get("ptx", ""))]
 
 
-def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
+def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True, together=2):
     """{kernel's name, and in which ways: (it, its compile-time constants)} of a call of one section at this rank, and [what is
     launched, in ``traffic``'s words], in order."""
-    found, launched, ways = {}, [], ("OF_U", "FIRST", "LAST", "WRITES")
+    found, launched, ways = {}, [], ("OF_V", "WRITES")
 
     class Kernel:
         def __init__(self, name, kernel=None):
@@ -88,7 +90,7 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
             name = function.__name__.split(".")[0]
             # views, and what ``poison`` fills, are no launches
-            if name not in ("empty", "set_", "fill_", "view", "select", "split_with_sizes"):
+            if name not in ("empty", "set_", "fill_", "view", "select", "split_with_sizes", "unbind"):
                 launched.append(name)
             return function(*arguments, **(keywords or {}))
 
@@ -97,6 +99,8 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
             if name.endswith("_kernel"):
                 monkeypatch.setattr(module, name, Kernel(name.removesuffix("_kernel"), getattr(module, name)))
     monkeypatch.setattr(low_rank_launch, "decode_kernel", Kernel("decode", low_rank_decode.decode_kernel))
+    monkeypatch.setattr(low_rank_launch, "pack_kernel", Kernel("pack", low_rank_pack.pack_kernel))
+    monkeypatch.setattr(low_rank_launch.side_by_side, "programs", lambda _: together)
     monkeypatch.setattr(launch, "statistics_kernel", Kernel("statistics"))
     form = formats.of("lowrank_fit_r8" if rank == 8 else "lowrank_fit_b31")
     monkeypatch.setattr(formats.LowRank, "rank", lambda *_: rank)
@@ -113,10 +117,10 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True):
 @pytest.mark.parametrize("rank", RANKS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(target, rank, monkeypatch, tmp_path):
-    found, _ = launches_of(rank, monkeypatch)
+    # on AMD's programs never wait for each other
+    found, _ = launches_of(rank, monkeypatch, together=0 if target == "gfx942" else 2)
     monkeypatch.undo()
-    nearer = {f"nearer{of_u}{turn}" for of_u in ("", " OF_U") for turn in ("", " FIRST", " LAST")}
-    assert set(found) == {"open", "residual", "residual WRITES", "pack", "decode"} | nearer
+    assert set(found) == {"open", "residual", "residual WRITES", "search", "revise", "revise OF_V", "pack", "decode"}
     for name, (kernel, known) in found.items():
         known = known | ({"SOFT": False} if "SOFT" in known else {})
         built = compiled(kernel, known, target)
@@ -125,11 +129,11 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
         # all that sm_89 and gfx942 have
         assert built.metadata.shared <= (65536 if target == "gfx942" else 101376), name
         threads = known.get("num_warps", 4) * built.metadata.target.warp_size
-        if name.startswith("nearer"):
-            # x and the other factor, 16 bytes at a time where a tile has so much for a thread
-            ahead, least = copies_ahead(built), min(16, 2 * known["ROWS"] * known["INNER"] // threads)
-            assert {*ahead} <= {least, 16} and 16 in [*ahead, *widths(built, "load", "ld")], (name, ahead)
-            assert bool(ahead) == (target != "gfx942"), name
+        if name.startswith(("search", "revise")):
+            # x and the other factor, 16 bytes at a time, ahead of what is multiplied where there are such copies
+            ahead = copies_ahead(built)
+            assert {*ahead} == ({16} if target != "gfx942" else set()), (name, ahead)
+            assert 16 in [*ahead, *widths(built, "load", "ld")], name
             assert known["K"] == RANKS[rank]
         if name in ("residual", "residual WRITES", "decode"):
             assert contractions(built, tmp_path) == 0, name
@@ -208,10 +212,34 @@ def test_with_a_prediction_they_do_not_spill_and_move_a_trend_too(target, eight_
             assert moved * threads / (known["ROWS"] * known.get("COLUMNS", known.get("WIDTH"))) == expected - received, name
 
 
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "gfx942"])
+def test_programs_that_wait_for_each_other_fit_side_by_side_one_a_multiprocessor_and_order_memory(target, rank, monkeypatch, tmp_path):
+    found, _ = launches_of(rank, monkeypatch)
+    monkeypatch.undo()
+    kernel, known = found["search"]
+    trial = barrier.trial_kernel, {"PROGRAMS": 256, **side_by_side.OPTIONS}
+    for each in ((kernel, known), trial):
+        built = compiled(*each, target)
+        assert built.metadata.launch_cooperative_grid
+        threads = built.metadata.num_warps * built.metadata.target.warp_size
+        assert threads * resources(built, tmp_path)[0] <= 65536 and built.metadata.shared <= 101376
+        # all threads have written before one says so with the release, and read behind its acquire
+        ordered = re.findall(r"bar\.sync|st\.global|red\.\w+|atom\.global\.gpu\.acq_rel\.add|ld\.global\.gpu\.acquire", built.asm["ptx"])
+        said = [at for at, what in enumerate(ordered) if what.startswith("atom")]
+        assert said and all(ordered[at - 1 : at + 2] == ["bar.sync", ordered[at], "bar.sync"] for at in said)
+        assert all("ld.global.gpu.acquire" in ordered[at:] for at in said)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_call_is_as_many_launches_as_are_said(order, monkeypatch):
     _, launched = launches_of(8, monkeypatch, order)
     assert tuple(launched) == traffic.launches(formats.of("lowrank_fit_r8"), order)["encode"]
+
+
+def test_where_programs_cannot_wait_each_factor_is_a_launch(monkeypatch):
+    _, launched = launches_of(8, monkeypatch, together=0)
+    assert launched.count("search") == 2 * _factor_fit.ROUNDS and launched.count("revise") == 2
 
 
 def test_without_feedback_a_call_is_a_launch_less(monkeypatch):

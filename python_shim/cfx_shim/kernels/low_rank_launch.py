@@ -1,24 +1,24 @@
-"""Launches of ``lowrank_fit``: ``codecs._factor_fit`` with a launch for each factor of a turn, blocks of all sections at once; and one
-launch that decodes.
+"""Launches of ``lowrank_fit``: ``codecs._factor_fit`` with one launch for all turns but the last, where programs can wait for each other,
+or else with one for each factor; blocks of all sections at once. And one launch that decodes.
 
 What is small is kept for the next call of the same shape; the residual, 2 bytes an element of the call, is torch's allocator's
 to keep. Nothing is read from a device: a call can be captured into a graph. Calls of one device come one after the other.
 """
 
 import functools
-from typing import NamedTuple
 
 import torch
 import triton
 
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
-from . import low_rank, residual_launch, tiles
+from . import low_rank, residual_launch, side_by_side, tiles
 from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_decode import decode_kernel
+from .low_rank_pack import pack_kernel
 
-# rows of a factor that a program finds, and turns of conjugate gradients; numbers of the other one that it takes at a time
-_ROWS, _TURNS, _INNER = 16, 4, 8192
+# rows of a factor that a program finds, numbers of the other one that it takes at a time, and turns of conjugate gradients
+_ROWS, _INNER, _TURNS = 16, 128, 4
 # rows that a program stores; rows and columns of a decoded tile
 _PACKED_ROWS, _DECODED = 32, (64, 64)
 
@@ -33,16 +33,12 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
     residual_launch.begin(form, kept.sums, xs, states, message, offsets, own, order, first)
     residual_launch.take(form, None, *call, measures=True, follows=False)
     residual_launch.take(form, x, *call, measures=False, follows=not feedback)
-    weights, u, v = _factor_fit.fit(x, rank, kept)
-    low_rank.pack_kernel[(triton.cdiv(tokens, _PACKED_ROWS) + triton.cdiv(channels, _PACKED_ROWS), blocks, len(xs))](
-        weights.shares,
-        u.gram,
-        v.gram,
+    _search(kept, x, message)
+    pack_kernel[(triton.cdiv(tokens, _PACKED_ROWS) + triton.cdiv(channels, _PACKED_ROWS), blocks, len(xs))](
+        kept.shares[-1],
+        *kept.grams[-1],
         kept.largest,
-        u.levels,
-        u.classes,
-        v.levels,
-        v.classes,
+        *kept.factors(),
         message,
         *three(offsets),
         message.stride(0),
@@ -110,87 +106,66 @@ def _columns(rank):
     return max(16, tiles.power_of_two(rank))
 
 
-class _Weights(NamedTuple):
-    """What weights are computed from, by who needs them next: ``shares`` [B, K] and Gram matrices [B, K, K]; None: they are 1."""
+def _search(kept, x, message):
+    """``kept``'s factors become those of ``x`` [B, N, C] float16. Flags are set where programs waited in vain."""
+    blocks, *lengths = x.shape
+    found = x, kept.whole, kept.grams, kept.shares, kept.weights, kept.levels, kept.classes
+    sizes = blocks, *lengths, *map(_stride, lengths), kept.rank, RIDGE, LEVEL_UNIT
+    known = {
+        "FIRST_CLASS": FIRST_CLASS,
+        "SIZES": CLASSES,
+        "EDGES": EDGES,
+        "TURNS": _TURNS,
+        "ROWS": _ROWS,
+        "INNER": _INNER,
+        "K": kept.columns,
+        **OPTIONS,
+    }
+    tiles_of = [triton.cdiv(length, _ROWS) for length in lengths]
+    last = len(kept.shares) - 1
+    flags = kept.arrived, message, message.stride(0), message.shape[1] - 16, len(message)
+    together = min(side_by_side.programs(x.device), blocks * max(tiles_of))
+    if together:
+        low_rank.search_kernel[(together,)](*found, *flags, 0, 2 * last, *sizes, **known, **side_by_side.OPTIONS)
+    else:
+        for number in range(2 * last):
+            grid = (blocks * tiles_of[number % 2],)
+            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, num_warps=_warps(kept.columns))
+    for side, count in enumerate(tiles_of):
+        low_rank.revise_kernel[(count, blocks)](*found, last, *sizes, OF_V=side == 1, **known, num_warps=_warps(kept.columns))
 
-    shares: torch.Tensor
-    gram_u: torch.Tensor
-    gram_v: torch.Tensor
 
-
-class _Room(_factor_fit.Steps):
-    """The steps of a fit as launches, one for a factor, and what they write: for blocks [B, N, C] of one shape and rank."""
+class _Room:
+    """What a search reads and writes beside x, of blocks [B, N, C] of one shape and rank: see ``low_rank.search_kernel``."""
 
     def __init__(self, device, blocks, tokens, channels, rank, turns):
         columns = self.columns = _columns(rank)
-        self._rank = rank
+        self.rank = rank
 
-        def room(*shape, dtype):
-            return torch.zeros((blocks, *shape), dtype=dtype, device=device)
+        def room(size, dtype):
+            return torch.zeros(size, dtype=dtype, device=device)
 
-        def factor(length):
-            levels, whole = (room(columns, _stride(length), dtype=dtype) for dtype in (torch.int8, torch.float16))
-            return _factor_fit.Factor(room(length, dtype=torch.uint8), levels, whole, None, None)
-
-        # of a turn shares, in 64 bits, and two Gram matrices
-        self.sums = torch.zeros(blocks * (turns * (2 * columns + 2 * columns * columns) + 1), dtype=torch.int32, device=device)
-        shares, grams, self.largest = self.sums.split([turns * blocks * 2 * columns, 2 * turns * blocks * columns * columns, blocks])
-        self._shares = shares.view(torch.int64).view(turns, blocks, columns)
-        self._grams = grams.view(turns, 2, blocks, columns, columns)
-        self._weights, self._u, self._v = room(columns, dtype=torch.float32), factor(tokens), factor(channels)
-        start, unit = room(columns, _stride(channels), dtype=torch.float16), room(columns, columns, dtype=torch.int32)
+        of_u, of_v = (blocks * columns * _stride(length) for length in (tokens, channels))
+        self._split = [of_u, of_v], [blocks * tokens, blocks * channels]
+        self.whole, self.levels = room(of_u + 2 * of_v, torch.float16), room(of_u + of_v, torch.int8)
+        self.classes, self.weights = room(blocks * (tokens + channels), torch.uint8), room(blocks * columns, torch.float32)
+        start = self.whole[of_u + of_v :].view(blocks, columns, -1)
         start[:, :rank, :channels] = _low_rank.start(channels, rank, device).T
-        unit.diagonal(dim1=1, dim2=2).fill_(1)
-        self._start = _factor_fit.Factor(None, None, start, unit, None)
+        # Gram matrices to begin with, and behind them what every call begins with as 0
+        matrices = 2 * blocks * columns * columns
+        sizes = [matrices * (1 + turns), 2 * turns * blocks * columns, blocks, 1]
+        memory = room(sum(sizes), torch.int32)
+        self.sums = memory[matrices:]
+        grams, shares, self.largest, self.arrived = memory.split(sizes)
+        self.grams = grams.view(1 + turns, 2, blocks, columns, columns)
+        self.grams[0].diagonal(dim1=2, dim2=3).fill_(1)
+        # in 64 bits
+        self.shares = shares.view(torch.int64).view(turns, blocks, columns)
 
-    def begin(self, x, rank):
-        self._turn = 0
-        return None, self._start
-
-    def nearer_u(self, x, u, v, weights, last):
-        shares, before, _ = weights or (self._shares[0], v.gram, v.gram)
-        return self._nearer(x, self._u, v, 0, (before, shares), OF_U=True, FIRST=u is None, LAST=last)
-
-    def nearer_v(self, x, u, v, weights, last):
-        # what is not read, and what is added to
-        own = u.gram, self._shares[self._turn]
-        return self._nearer(x, self._v, u, 1, own, OF_U=False, FIRST=v is self._start, LAST=last)
-
-    def weights(self, u, v):
-        self._turn += 1
-        return _Weights(self._shares[self._turn - 1], u.gram, v.gram)
-
-    def _nearer(self, x, room, other, side, sums, **which):
-        gram, length, other_length = self._grams[self._turn, side], x.shape[1 + side], x.shape[2 - side]
-        low_rank.nearer_kernel[(triton.cdiv(length, _ROWS), len(x))](
-            x,
-            other.whole,
-            other.gram,
-            gram,
-            *sums,
-            self._weights,
-            room.levels,
-            room.classes,
-            room.whole,
-            length,
-            other_length,
-            _stride(length),
-            _stride(other_length),
-            self._rank,
-            RIDGE,
-            LEVEL_UNIT,
-            **which,
-            FIRST_CLASS=FIRST_CLASS,
-            SIZES=CLASSES,
-            EDGES=EDGES,
-            TURNS=_TURNS,
-            ROWS=_ROWS,
-            INNER=min(128, _INNER // self.columns),
-            K=self.columns,
-            num_warps=_warps(self.columns),
-            **OPTIONS,
-        )
-        return room._replace(gram=gram)
+    def factors(self):
+        """Levels and classes of U and then of V."""
+        (levels_u, levels_v), (classes_u, classes_v) = map(torch.split, (self.levels, self.classes), self._split)
+        return levels_u, classes_u, levels_v, classes_v
 
 
 def _stride(length):

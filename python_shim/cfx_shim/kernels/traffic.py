@@ -20,9 +20,9 @@ _TRELLIS_LAUNCHES = {"encode": ("statistics", "paths"), "decode": ("decode",)}
 # where the message's scales of channels are those of the step before; tokens' scales then take a launch of their own before paths
 _WITH_HISTORY = {"encode": ("encode",), "decode": ("decode",)}
 _TRELLIS_WITH_HISTORY = {"encode": ("scales", "paths alone"), "decode": ("decode",)}
-# "nearer" finds a factor for the other one, in each turn first U and then V
+# "search" finds factors for each other, U and V by turns, and "revise" the last of each
 _LOW_RANK_LAUNCHES = {
-    "encode": ("open", "largest", "residual", *("nearer",) * (2 * _factor_fit.ROUNDS + 2), "pack", "decode"),
+    "encode": ("open", "largest", "residual", "search", "revise", "revise", "pack", "decode"),
     "decode": ("decode",),
 }
 _ORTHONORMAL = ("widen", "gram", "factor", "apply")
@@ -79,7 +79,7 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
         return item_bytes + state + {"largest": 0, "residual": 2, "wide residual": 4}[launch]
     if launch != "decode":
         # of products, low rank's residual; factors are small beside it
-        return {"nearer": 2, "projection": 4}.get(launch, 0)
+        return {"search": 2 * 2 * _factor_fit.ROUNDS, "revise": 2, "projection": 4}.get(launch, 0)
     # a native base is what was received; otherwise that is written beside the state
     received = item_bytes if eight_bit or order == 0 else 0
     return 2 * state + received

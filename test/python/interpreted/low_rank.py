@@ -4,12 +4,13 @@ a search may sum in any order.
 
 import contextlib
 
+import side_by_side
 import torch
 from case import DTYPES, POISON, VALUES, Case, backwards, same
 
 from cfx_shim import coding, messages, predictor
 from cfx_shim.codecs import _factor_fit
-from cfx_shim.kernels import low_rank_launch
+from cfx_shim.kernels import barrier, low_rank_launch
 
 # a fit stops at one of many points that are alike; from the eager one it may be off by so much of the error
 _WORSE = 1.02
@@ -88,6 +89,40 @@ class AnyOrder(LowRank):
         return same("bytes", message, other) + [each for pair in zip(states, others) for each in same("states", *pair)]
 
 
+class Together(LowRank):
+    """One launch whose programs wait for each other sends the bytes of launches one after the other, whoever goes first."""
+
+    def run(self):
+        _factor_fit.ROUNDS, found = self.rounds, []
+        for order in (contextlib.nullcontext(), side_by_side.programs(3, seed=1), side_by_side.programs(7, seed=2)):
+            message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+            with order:
+                self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+            found.append(message)
+        alone, *together = found
+        return [each for message in together for each in same("bytes", alone, message)] + self.in_vain()
+
+    def in_vain(self):
+        """Who gives up waiting says so: the exchange then goes uncompressed."""
+        message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
+        with side_by_side.programs(3, seed=3, patience=1):
+            self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+        return [] if message[:, -16].tolist() == [1] * self.shape[0] else ["no flag of who waited in vain"]
+
+
+class Trial(Together):
+    """What tells whether programs can wait for each other says yes where they do, and no where one goes after the other."""
+
+    def run(self):
+        found = []
+        for count, patience, options in ((5, 10_000, side_by_side.OPTIONS), (5, 20, {})):
+            arrived, numbers, seen = (torch.zeros(size, dtype=torch.int32) for size in (1, count, count))
+            with side_by_side.programs(count, seed=4, patience=patience):
+                barrier.trial_kernel[(count,)](arrived, numbers, seen, PROGRAMS=8, **options)
+            found.append(bool(seen.all()))
+        return [] if found == [True, False] else [f"said {found}"]
+
+
 class Messages(Case):
     """Whole messages, step after step: kernels code them, and a receiver that decodes in plain torch keeps the sender's base."""
 
@@ -124,6 +159,10 @@ def cases():
     )
     yield "lowrank_fit_b31, all rounds", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=70, channels=96, rounds=9)
     yield "lowrank_fit_b31, any order", AnyOrder("lowrank_fit_b31", 1, "bfloat16", 3, 1, tokens=70, channels=96, sections=2, rounds=2)
+    for rounds in (1, 3):
+        of = {"tokens": 70, "channels": 96, "sections": 2, "rounds": rounds}
+        yield f"lowrank_fit_b31, {rounds} rounds in one launch", Together("lowrank_fit_b31", 1, "bfloat16", 3, 1, **of)
+    yield "lowrank_fit_r8, whether programs can wait", Trial("lowrank_fit_r8", 1)
     yield "lowrank_fit_b15, order 1", LowRank("lowrank_fit_b15", 1, "bfloat16", tokens=70, channels=96)
     yield "lowrank_fit_b31, rank 20", LowRank("lowrank_fit_b31", 1, "bfloat16", 1, None, tokens=290, channels=260)
     yield "lowrank_fit_r8, q, k, v of three ranks", LowRank("lowrank_fit_r8", 1, "float16", 3, 1, tokens=20, channels=40, sections=3)
