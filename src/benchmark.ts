@@ -24,6 +24,8 @@ export interface SignalError {
 /** A GPU's time from memory traffic and launches alone, in microseconds; decoding is of one peer's block. */
 export interface ModelledTime {
   encodeLaunches: number;
+  /** Among all programs of a launch; in time each counts as a launch. */
+  encodeBarriers: number;
   /** Of all peers' blocks together. */
   decodeLaunches: number;
   encodeBytes: number;

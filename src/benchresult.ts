@@ -16,6 +16,8 @@ interface LoopRow {
 interface Traffic {
   bytesAnElement: number;
   launches: number;
+  /** Among all programs of a launch; none if not given. */
+  barriers?: number;
 }
 
 /** What python_shim/cfx_bench/codecs_main.py prints. */
@@ -50,7 +52,7 @@ const relativeError = (rows: LoopRow[]): number =>
     ),
   );
 
-/** Bytes over bandwidth, and launches. */
+/** Bytes over bandwidth, and launches; a barrier among all programs takes as long as one. */
 const timeOf = (bytes: number, launches: number, { gigabytesPerSecond, launchMicroseconds }: ModelOptions): number =>
   bytes / (gigabytesPerSecond * 1e3) + launches * launchMicroseconds;
 
@@ -131,12 +133,14 @@ function modelledTime(
 ): ModelledTime {
   const encodeBytes = elements * encode.bytesAnElement + payloadBytes;
   const decodeBytes = elements * decode.bytesAnElement + payloadBytes;
+  const encodeBarriers = encode.barriers ?? 0;
   return {
     encodeLaunches: encode.launches,
+    encodeBarriers,
     decodeLaunches: decode.launches,
     encodeBytes,
     decodeBytes,
-    encodeMicroseconds: timeOf(encodeBytes, encode.launches, model),
+    encodeMicroseconds: timeOf(encodeBytes, encode.launches + encodeBarriers, model),
     decodeMicroseconds: timeOf(peers * decodeBytes, decode.launches, model) / peers,
   };
 }

@@ -162,6 +162,11 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
     ...(codecs.some(({ statistics }) => statistics === 'previous')
       ? ['Those of the "previous" step need no launch; with tcq1 … tcq3 one finds scales of tokens before paths.']
       : []),
+    ...codecs.flatMap(({ codec, modelled: time }) =>
+      time && time.encodeBarriers > 0
+        ? [`${codec}: among its launches' programs there are ${time.encodeBarriers} barriers, each counted as long as a launch.`]
+        : [],
+    ),
     ...(codecs.some((row) => row.modelled === null)
       ? [`${NONE}: no kernels; on a GPU these codecs are plain torch, of which no traffic is known.`]
       : []),

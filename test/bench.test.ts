@@ -131,7 +131,7 @@ describe('the figures', () => {
     const encode = 10 * 1088 * 3072 + bytes;
     const decode = 4 * 1088 * 3072 + bytes;
     expect(binary!.modelled).toEqual({
-      ...{ encodeBytes: encode, decodeBytes: decode, encodeLaunches: 2, decodeLaunches: 1 },
+      ...{ encodeBytes: encode, decodeBytes: decode, encodeLaunches: 2, encodeBarriers: 0, decodeLaunches: 1 },
       encodeMicroseconds: encode / 1e5 + 10,
       decodeMicroseconds: expect.closeTo(decode / 1e5 + 5 / 3, 9),
     });
@@ -147,6 +147,18 @@ describe('the figures', () => {
 const lineOf = (text: string, begin: RegExp): string => text.split('\n').find((line) => begin.test(line)) ?? `no ${begin}`;
 
 describe('the tables', () => {
+  test('count a barrier among all programs as long as a launch', () => {
+    const [, lm1] = Object.entries(measured().times);
+    const [codec, time] = lm1!;
+    const traffic = { ...time.traffic!, encode: { ...time.traffic!.encode, barriers: 17 } };
+    const benchmark = assembled({ times: { ...measured().times, [codec]: { ...time, traffic } } });
+    const [plain, waiting] = benchmark.codecs.map(({ modelled: each }) => each!);
+    expect(waiting).toMatchObject({ encodeLaunches: 2, encodeBarriers: 17 });
+    const bytes = waiting!.encodeBytes - plain!.encodeBytes;
+    expect(waiting!.encodeMicroseconds - plain!.encodeMicroseconds).toBeCloseTo(17 * 5 + bytes / 1e5);
+    expect(renderBenchmark(benchmark)).toMatch(/^lm1: among its launches' programs there are 17 barriers/m);
+  });
+
   test('say what is measured and what is modelled, and that no GPU was used', () => {
     const text = renderBenchmark(assembled());
     expect(text).toMatch(/^1088 × 3072 bf16, 3 peers; 3 codecs, all correct/);

@@ -153,12 +153,15 @@ def _times(job, treatments, device):
 
 
 def _traffic(codec, treatment, item_bytes, tokens):
-    """What kernels move, in bytes an element, and their launches; None where a GPU runs plain torch."""
+    """What kernels move, in bytes an element, and their launches, with barriers where these have any; None where a GPU runs plain torch."""
     form = formats.of(codec)
     if form is None or not form.codes(treatment.order):
         return None
     moved = traffic.of_call(form, treatment.order, item_bytes, treatment.statistics, tokens)
-    return {end: {"bytesAnElement": size, "launches": count} for end, (size, count) in moved.items()}
+    found = {end: {"bytesAnElement": size, "launches": count} for end, (size, count) in moved.items()}
+    if barriers := traffic.barriers(form):
+        found["encode"]["barriers"] = barriers
+    return found
 
 
 def _steps(job, treatments):

@@ -220,6 +220,9 @@ def test_launches_and_passes_are_modelled_as_they_are_and_only_with_the_orders_t
     for codec in ("centred4", "centred5"):
         assert modelled(codec, 0) == moved
         assert modelled(codec, 1) is None
+    # x and the base measured, and the residual written in float16, read for 20 products; 17 times programs wait for each other
+    moved = {"bytesAnElement": 4 + 4 + 2 + 20 * 2 + 4, "launches": 8, "barriers": 17}
+    assert modelled("lowrank_fit_b31", 1) == {"encode": moved, "decode": {"bytesAnElement": 4, "launches": 1}}
     # one for the means
     moved = {"encode": {"bytesAnElement": 2 + 2, "launches": 2}, "decode": {"bytesAnElement": 2, "launches": 1}}
     assert modelled("int4", 0) == moved

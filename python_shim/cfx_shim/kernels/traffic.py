@@ -85,6 +85,11 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     return 2 * state + received
 
 
+def barriers(form):
+    """Among all programs of an encode launch: between any two factors that one launch finds."""
+    return 2 * _factor_fit.ROUNDS - 1 if isinstance(form, Fitted) else 0
+
+
 def of_call(form, order, item_bytes, statistics, tokens):
     """Of "encode" and of "decode": (bytes an element of all launches, how many there are), for a block of ``tokens``."""
     share = _sample.of_tokens(tokens)[0] / tokens if statistics == "sampled" else 1
