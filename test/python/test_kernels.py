@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # of cases: how many there are at least
-CASES = {"alone": 466, "steps": 30, "keyframes": 240, "low rank": 96}
+CASES = {"alone": 466, "steps": 30, "keyframes": 240, "low rank": 100}
 
 
 @pytest.fixture(scope="module", params=CASES)

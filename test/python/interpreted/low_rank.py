@@ -115,7 +115,7 @@ class Trial(Together):
 
     def run(self):
         found = []
-        for count, patience, options in ((5, 10_000, side_by_side.OPTIONS), (5, 20, {})):
+        for count, patience, options in ((5, 10_000, low_rank_launch.side_by_side.OPTIONS), (5, 20, {})):
             arrived, numbers, seen = (torch.zeros(size, dtype=torch.int32) for size in (1, count, count))
             with side_by_side.programs(count, seed=4, patience=patience):
                 barrier.trial_kernel[(count,)](arrived, numbers, seen, PROGRAMS=8, **options)

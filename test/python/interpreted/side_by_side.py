@@ -11,7 +11,6 @@ from triton.runtime import interpreter
 from triton.runtime.interpreter import GridExecutor, interpreter_builder
 
 from cfx_shim.kernels import barrier, low_rank, low_rank_launch
-from cfx_shim.kernels.side_by_side import OPTIONS as OPTIONS
 
 
 class _Turns:
