@@ -5,9 +5,10 @@ levels there are, and levels: the least-squares solution for the other factor as
 weights that are best for both. Levels of the last round are revised one component after the other, so that what rounding
 loses in one is taken up by those after it; that matters most for a block of low rank.
 
-``Steps`` says what it takes; kernels have their own.
+Kernels have their own.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -38,60 +39,57 @@ class Factor(NamedTuple):
     target: torch.Tensor
 
 
-def fit(x, rank: int, steps):
+def fit(x, rank: int):
     """``x`` [B, N, C] float32, of magnitudes about 1 -> weights [B, r] of either sign, U and V."""
-    u = None
-    weights, v = steps.begin(x, rank)
+    weights, v = x.new_ones(x.shape[0], rank), _begin(x, rank)
+    levels = None
     for turn in range(ROUNDS + 1):
-        u = steps.nearer_u(x, u, v, weights, turn == ROUNDS)
-        v = steps.nearer_v(x, u, v, weights, turn == ROUNDS)
-        weights = steps.weights(u, v)
+        u = _nearer(levels, x @ v.whole, v.gram, weights, turn == ROUNDS)
+        v = _nearer(v.levels, x.mT @ u.whole, u.gram, weights, turn == ROUNDS)
+        weights, levels = _weights(u, v), u.levels
     return weights, u, v
 
 
-class Steps:
-    """In plain torch."""
+def _begin(x, rank):
+    """V that the search begins with: a Gaussian [C, r], whose columns are nearly orthogonal."""
+    start, unit = _low_rank.start(x.shape[2], rank, x.device), torch.eye(rank, device=x.device)
+    return Factor(None, None, start, unit.expand(x.shape[0], -1, -1), None)
 
-    def __init__(self, device):
-        self._sizes = torch.tensor(CLASSES, device=device)
-        self._edges = torch.tensor(EDGES, device=device)
 
-    def begin(self, x, rank):
-        """Weights and V that the search begins with: a Gaussian [C, r], whose columns are nearly orthogonal."""
-        start, unit = _low_rank.start(x.shape[2], rank, x.device), torch.eye(rank, device=x.device)
-        return x.new_ones(x.shape[0], rank), Factor(None, None, start, unit.expand(x.shape[0], -1, -1), None)
+def _weights(u, v):
+    """[B, r]: those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least. V was found for U."""
+    target = (v.target * v.whole).sum(dim=1, keepdim=True)
+    return _solved(u.gram * v.gram, target).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
 
-    def nearer_u(self, x, u, v, weights, last):
-        """``u`` (None: there is none yet) brought nearer to x as the product with V·w; ``last``: levels are revised."""
-        return self._nearer(None if u is None else u.levels, x @ v.whole, v.gram, weights, last)
 
-    def nearer_v(self, x, u, v, weights, last):
-        """Likewise ``v``, for U·w."""
-        return self._nearer(v.levels, x.mT @ u.whole, u.gram, weights, last)
+@functools.cache
+def _classes(device):
+    """``CLASSES`` and ``EDGES``."""
+    return torch.tensor(CLASSES, device=device), torch.tensor(EDGES, device=device)
 
-    def weights(self, u, v):
-        """[B, r]: those of the columns of U and V with the least ‖x - U·w·Vᵀ‖; 0 where there is no least. V was found for U."""
-        target = (v.target * v.whole).sum(dim=1, keepdim=True)
-        return _solved(u.gram * v.gram, target).squeeze(1).nan_to_num_(0.0, 0.0, 0.0)
 
-    def _nearer(self, levels, target, gram, weights, last):
-        """``levels`` [B, L, r] are those before, or None; ``target`` [B, L, r] is x·o and ``gram`` oᵀ·o for the other factor o."""
-        weighted = target * weights.unsqueeze(1)
-        gram = gram * weights.unsqueeze(1) * weights.unsqueeze(2)
-        values = _solved(gram, weighted)
-        if levels is None:
-            classes = torch.full(values.shape[:2], FIRST_CLASS, device=values.device)
-            unit = values.square().mean(dim=2, keepdim=True).sqrt_().mul_(LEVEL_UNIT)
-        else:
-            reach = torch.linalg.vecdot(levels @ gram, levels)
-            # NaN is the last class
-            classes = torch.bucketize(torch.linalg.vecdot(weighted, levels).div_(reach), self._edges)
-            unit = self._sizes[classes].unsqueeze(2)
-        levels, size = _nearest(values.div_(unit * 2.0)), self._sizes[classes].unsqueeze(2)
-        if last:
-            _revise(levels, size, weighted, gram)
-        whole = levels * size
-        return Factor(classes, levels, whole, whole.mT @ whole, target)
+def _nearer(levels, target, gram, weights, revises):
+    """A factor brought nearer to x as the product with another one, o, times ``weights`` [B, r], of which ``gram`` [B, r, r] is oᵀ·o.
+
+    ``levels`` [B, L, r] are those before, or None; ``target`` [B, L, r] is x·o.
+    """
+    sizes, edges = _classes(target.device)
+    weighted = target * weights.unsqueeze(1)
+    gram = gram * weights.unsqueeze(1) * weights.unsqueeze(2)
+    values = _solved(gram, weighted)
+    if levels is None:
+        classes = torch.full(values.shape[:2], FIRST_CLASS, device=values.device)
+        unit = values.square().mean(dim=2, keepdim=True).sqrt_().mul_(LEVEL_UNIT)
+    else:
+        reach = torch.linalg.vecdot(levels @ gram, levels)
+        # NaN is the last class
+        classes = torch.bucketize(torch.linalg.vecdot(weighted, levels).div_(reach), edges)
+        unit = sizes[classes].unsqueeze(2)
+    levels, size = _nearest(values.div_(unit * 2.0)), sizes[classes].unsqueeze(2)
+    if revises:
+        _revise(levels, size, weighted, gram)
+    whole = levels * size
+    return Factor(classes, levels, whole, whole.mT @ whole, target)
 
 
 def _revise(levels, size, target, gram):

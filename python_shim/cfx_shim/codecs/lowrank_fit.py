@@ -23,8 +23,6 @@ from what was decoded before, and so free, the error would be 4 to 5 % lower.
 ``_factor_fit`` says how the factors are found.
 """
 
-import functools
-
 import torch
 
 from . import _factor_fit, _fields, _low_rank, _values
@@ -73,7 +71,7 @@ class LowRankFit:
         """Write the payload of ``x`` [1, N, C], finite; returns its unit."""
         rank, sizes = self._layout(*x.shape[1:])
         scale = x.abs().amax().clamp_min_(torch.finfo(torch.float32).tiny)
-        weights, u, v = _factor_fit.fit(x / scale, rank, _steps(x.device))
+        weights, u, v = _factor_fit.fit(x / scale, rank)
         magnitudes = weights.abs()
         unit = magnitudes.amax(dim=1) / MOST_WEIGHT
         wholes = torch.where(unit > 0, magnitudes / unit, 0.0).round_().clamp_(0, MOST_WEIGHT)
@@ -109,7 +107,5 @@ def _level(codes):
 def _class_factor(classes):
     return torch.tensor(CLASSES, device=classes.device)[classes.int()]
 
-
-_steps = functools.cache(_factor_fit.Steps)
 
 of_size = LowRankFit

@@ -156,7 +156,7 @@ def _nearer(
     INNER: tl.constexpr,
     K: tl.constexpr,
 ):
-    """``Steps.nearer_u``, or ``Steps.nearer_v``, of a tile of rows of a block.
+    """``_factor_fit._nearer`` of a tile of rows of U or V of a block.
 
     Who finds U computes the weights of V as it is and of U before; who finds V reads them, and adds its own shares. ``begins``:
     there are no levels yet, and weights are 1. All is held as [K, ROWS]: products then have as many rows as several warps share.

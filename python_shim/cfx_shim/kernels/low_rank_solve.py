@@ -13,8 +13,8 @@ STEPS = tl.constexpr(1048576.0)
 @triton.jit
 def ratio(above, below):
     """Elementwise, 0 where it is no number."""
-    ratio = above / below
-    return tl.where(tl.abs(ratio) < float("inf"), ratio, 0.0)
+    found = above / below
+    return tl.where(tl.abs(found) < float("inf"), found, 0.0)
 
 
 @triton.jit
@@ -58,7 +58,7 @@ def solved(square, wanted, ridge, TURNS: tl.constexpr):
 
 @triton.jit
 def weights_of(shares, gram_u, square, root, block, rank, ridge, TURNS: tl.constexpr, K: tl.constexpr):
-    """``Steps.weights`` of a block, [K, 1], 0 past the rank; ``square`` and ``root`` are ``with_ones`` of V's Gram matrix."""
+    """``_factor_fit._weights`` of a block, [K, 1], 0 past the rank; ``square`` and ``root`` are ``with_ones`` of V's Gram matrix."""
     component = tl.arange(0, K)[:, None]
     square_u, root_u = with_ones(gram_u, block, rank, K)
     root *= root_u
