@@ -1,8 +1,10 @@
 """A send as the kernels make it and as plain torch does: what the cases of this folder are made of."""
 
 import contextlib
+import os
 
 import torch
+from torch.utils import _pytree
 from triton.runtime.interpreter import interpreter_builder
 
 from cfx_shim import coding
@@ -11,6 +13,8 @@ from cfx_shim.plan import Treatment
 from cfx_shim.state import aligned
 
 POISON = 0xAB
+# what kernels run on; plain torch's side of a comparison is always a CPU's
+DEVICE = torch.device(os.environ.get("CFX_KERNELS_ON", "cpu"))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -21,6 +25,33 @@ def bits(x):
 def same(name, one, other):
     wrong = int((bits(one) != bits(other)).sum())
     return [f"{name}: {wrong} of {bits(one).numel()} bytes"] if wrong else []
+
+
+def there(function, *arguments, **keywords):
+    """``function`` on ``DEVICE``: all tensors go there with their strides and addresses' last bits, and come back in place."""
+    if DEVICE.type == "cpu":
+        return function(*arguments, **keywords)
+    copies = []
+
+    def copied(x):
+        if not isinstance(x, torch.Tensor):
+            return x
+        if not x.numel():
+            return x.to(DEVICE)
+        whole = _whole(x).to(DEVICE)
+        copies.append((x, whole))
+        return torch.empty(0, dtype=x.dtype, device=DEVICE).set_(whole.untyped_storage(), x.storage_offset(), x.shape, x.stride())
+
+    moved = _pytree.tree_map(copied, (arguments, keywords))
+    result = function(*moved[0], **moved[1])
+    for x, whole in copies:
+        _whole(x).copy_(whole)
+    return result
+
+
+def _whole(x):
+    storage = x.untyped_storage()
+    return torch.empty(0, dtype=torch.uint8, device=x.device).set_(storage, 0, (len(storage),), (1,))
 
 
 @contextlib.contextmanager
@@ -109,10 +140,10 @@ class Case:
         return wrong + self.decoded(message)
 
     def encode(self, xs, states, message, feedback, first, taken):
-        launch.encode(self.codec, xs, states, message, self.offsets, self.own, self.order, feedback, first, taken)
+        there(launch.encode, self.codec, xs, states, message, self.offsets, self.own, self.order, feedback, first, taken)
 
     def decode(self, outs, states, message, *kind):
-        launch.decode(self.codec, outs, states, message, self.offsets, self.own, self.order, *kind)
+        there(launch.decode, self.codec, outs, states, message, self.offsets, self.own, self.order, *kind)
 
     def decoded(self, message):
         tokens, channels = self.xs[0].shape[1:]
@@ -147,10 +178,10 @@ class Sent(Garbage):
         self.name = codec
 
     def encode(self, xs, states, message, feedback, first, taken):
-        ops.encode(xs, states, message, self.offsets, self.own, self.name, self.order, feedback, first, taken, [])
+        there(ops.encode, xs, states, message, self.offsets, self.own, self.name, self.order, feedback, first, taken, [])
 
     def decode(self, outs, states, message, *kind):
-        ops.decode(outs, states, message, self.offsets, self.own, self.name, self.order, *kind)
+        there(ops.decode, outs, states, message, self.offsets, self.own, self.name, self.order, *kind)
 
     def run(self):
         wrong, flags = Case.run(self) + Garbage.run(self), []

@@ -1,7 +1,7 @@
 """What starts a state: keyframes, through the operators."""
 
 import torch
-from case import DTYPES, POISON, VALUES, Case, bits, same
+from case import DTYPES, POISON, VALUES, Case, bits, same, there
 
 from cfx_shim import coding
 from cfx_shim.kernels import ops
@@ -36,7 +36,7 @@ class Keyframe(Case):
             found, moved = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
             found[:, -16] = before
             arguments = found, self.offsets, self.own, self.name, self.order, True, True, "exact", []
-            ops.encode(self.xs, moved, *arguments, keyframe=True, continues=self.continues)
+            there(ops.encode, self.xs, moved, *arguments, keyframe=True, continues=self.continues)
             wrong += same("message", message, found)
             for one, other in zip(states, moved):
                 wrong += same("sender's state", one, other)
@@ -45,7 +45,7 @@ class Keyframe(Case):
             outs = [] if self.in_place else [torch.empty((len(self.peers), *shape), dtype=dtype) for _ in self.xs]
             expected, moved = [state.clone() for state in self.states], [state.clone() for state in self.states]
             arguments = sent, self.offsets, self.own, self.name, self.order, *shape, dtype, True, self.continues
-            ops.decode(outs, moved, *arguments)
+            there(ops.decode, outs, moved, *arguments)
             for index, section in enumerate(self.sections):
                 room = sent[self.peers, self.offsets[index] :][:, : section.bytes]
                 values = coding.decode(section, room, expected[index] if expected else None)

@@ -3,10 +3,11 @@ a search may sum in any order.
 """
 
 import contextlib
+import copy
 
 import side_by_side
 import torch
-from case import DTYPES, POISON, VALUES, Case, backwards, same
+from case import DEVICE, DTYPES, POISON, VALUES, Case, backwards, same, there
 
 from cfx_shim import coding, messages, predictor
 from cfx_shim.codecs import _factor_fit
@@ -30,7 +31,7 @@ class LowRank(Case):
         message, followed = self.eager()
         found, sent = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         feedback = self.sections[0].treatment.feedback
-        self.launch.encode(self.codec, self.xs, sent, found, self.offsets, self.own, self.order, feedback, True)
+        there(self.launch.encode, self.codec, self.xs, sent, found, self.offsets, self.own, self.order, feedback, True)
         received, wrong = self.decoded_alike("values", found)
         for one, other in zip(sent, received if feedback else followed):
             wrong += same("the sender's state", one, other)
@@ -46,7 +47,7 @@ class LowRank(Case):
         states = [state.clone() for state in self.states]
         outs = [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
         how = message, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype
-        self.launch.decode(self.codec, [] if self.in_place else outs, states, *how)
+        there(self.launch.decode, self.codec, [] if self.in_place else outs, states, *how)
         wrong = []
         for index, (section, offset) in enumerate(zip(self.sections, self.offsets)):
             state = self.states[index].clone() if self.order else None
@@ -83,7 +84,7 @@ class AnyOrder(LowRank):
         for order in (contextlib.nullcontext, backwards):
             message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
             with order():
-                self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+                there(self.launch.encode, self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
             found.append((message, states))
         (message, states), (other, others) = found
         return same("bytes", message, other) + [each for pair in zip(states, others) for each in same("states", *pair)]
@@ -94,19 +95,24 @@ class Together(LowRank):
 
     def run(self):
         _factor_fit.ROUNDS, found = self.rounds, []
-        for order in (contextlib.nullcontext(), side_by_side.programs(3, seed=1), side_by_side.programs(7, seed=2)):
+        turns = [side_by_side.programs(3, seed=1), side_by_side.programs(7, seed=2)]
+        if DEVICE.type == "cuda":
+            # as many as it has multiprocessors
+            turns = [contextlib.nullcontext()] * 3
+        for order in (side_by_side.none(), *turns):
             message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
             with order:
-                self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+                there(self.launch.encode, self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
             found.append(message)
         alone, *together = found
-        return [each for message in together for each in same("bytes", alone, message)] + self.in_vain()
+        wrong = [each for message in together for each in same("bytes", alone, message)]
+        return wrong if DEVICE.type == "cuda" else wrong + self.in_vain()
 
     def in_vain(self):
         """Who gives up waiting says so: the exchange then goes uncompressed."""
         message, states = torch.full(self.shape, POISON, dtype=torch.uint8), [state.clone() for state in self.states]
         with side_by_side.programs(3, seed=3, patience=1):
-            self.launch.encode(self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
+            there(self.launch.encode, self.codec, self.xs, states, message, self.offsets, self.own, self.order, True, True)
         return [] if message[:, -16].tolist() == [1] * self.shape[0] else ["no flag of who waited in vain"]
 
 
@@ -114,6 +120,9 @@ class Trial(Together):
     """What tells whether programs can wait for each other says yes where they do, and no where one goes after the other."""
 
     def run(self):
+        if DEVICE.type == "cuda":
+            # one program after the other is what no GPU does
+            return [] if low_rank_launch.side_by_side.programs(DEVICE) else ["said no"]
         found = []
         for count, patience, options in ((5, 10_000, low_rank_launch.side_by_side.OPTIONS), (5, 20, {})):
             arrived, numbers, seen = (torch.zeros(size, dtype=torch.int32) for size in (1, count, count))
@@ -132,14 +141,21 @@ class Messages(Case):
         for section, offset in zip(self.sections, self.offsets):
             section.offset = offset
         for step in range(3):
-            wrong += [] if messages.kernel_kind(self.sections[0])[0] == messages.TRITON else ["not by kernels"]
             sent = torch.full(self.shape, POISON, dtype=torch.uint8)
-            messages.write(self.sections, self.states, sent, self.own)
+            there(self.write, [section.blocks for section in self.sections], self.states, sent)
             for section, offset, state, own in zip(self.sections, self.offsets, received, self.states):
                 coding.decode(section, sent[self.peers, offset : offset + section.bytes], state)
                 wrong += same(f"step {step}, the two states", own, state)
                 section.blocks.add_(torch.randn(section.blocks.shape, generator=self.generator).to(section.blocks.dtype) * 0.2)
         return wrong
+
+    def write(self, blocks, states, sent):
+        sections = [copy.copy(section) for section in self.sections]
+        for section, x in zip(sections, blocks):
+            section.blocks = x
+        if messages.kernel_kind(sections[0])[0] != messages.TRITON:
+            raise AssertionError("not by kernels")
+        messages.write(sections, states, sent, self.own)
 
 
 def cases():

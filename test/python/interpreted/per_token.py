@@ -1,7 +1,7 @@
 """A byte an element and a scale a token, without a state."""
 
 import torch
-from case import DTYPES, POISON, VALUES, Sent, same
+from case import DTYPES, POISON, VALUES, Sent, same, there
 
 from cfx_shim.kernels import per_token_launch
 
@@ -21,7 +21,7 @@ class EveryQuotient(Sent):
 
     def run(self):
         message, found = self.eager()[0], torch.full(self.shape, POISON, dtype=torch.uint8)
-        per_token_launch.encode(self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
+        there(per_token_launch.encode, self.codec, self.xs, [], found, self.offsets, self.own, 0, True, True)
         return same("message", message, found)
 
 

@@ -90,6 +90,17 @@ class _Executor(GridExecutor):
 
 
 @contextlib.contextmanager
+def none():
+    """In here low rank searches in launches one after the other."""
+    original = low_rank_launch.side_by_side.programs
+    low_rank_launch.side_by_side.programs = lambda _: 0
+    try:
+        yield
+    finally:
+        low_rank_launch.side_by_side.programs = original
+
+
+@contextlib.contextmanager
 def programs(count, seed, patience=10_000):
     """In here low rank searches in one launch, of ``count`` programs, which give up waiting after ``patience`` polls."""
     original, executor, known = low_rank_launch.side_by_side.programs, interpreter.GridExecutor, low_rank.PATIENCE

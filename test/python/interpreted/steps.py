@@ -1,7 +1,7 @@
 """Sends with statistics of the step before."""
 
 import torch
-from case import POISON, VALUES, Case, same
+from case import POISON, VALUES, Case, same, there
 from rows import FORMATS
 
 from cfx_shim import statistics
@@ -24,14 +24,15 @@ class Steps(Case):
             before = [state.clone() for state in self.states]
             message, states = self.eager(histories)
             found = torch.full(self.shape, POISON, dtype=torch.uint8)
-            launch.encode(self.codec, self.xs, self.states, found, self.offsets, self.own, self.order, True, True, taken, kept)
+            place = found, self.offsets, self.own, self.order
+            there(launch.encode, self.codec, self.xs, self.states, *place, True, True, taken, kept)
             pairs = [("message", message, found), *zip(["sender's state"] * 3, states, self.states)]
             used = layout.scale_bytes + 1
             for name, one, other in [*pairs, *(("history", one[:, :used], other[:, :used]) for one, other in zip(histories, kept))]:
                 wrong += same(f"step {step}, {name}", one, other)
             tokens, channels = self.xs[0].shape[1:]
             outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
-            launch.decode(self.codec, outs, before, found, self.offsets, self.own, self.order, tokens, channels, self.xs[0].dtype)
+            there(launch.decode, self.codec, outs, before, *place, tokens, channels, self.xs[0].dtype)
             for one, other in zip(self.states, before):
                 wrong += same(f"step {step}, receiver's state", one, other)
         return wrong
