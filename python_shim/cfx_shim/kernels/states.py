@@ -98,6 +98,9 @@ def write_state(
     SPLIT: tl.constexpr = 0,
 ):
     """Put the base ``new`` and the trend ``change``, 0 where nothing is ``inside``, where ``read_state`` found them."""
+    # Which thread loads an element and which one stores it is Triton's choice, access by access. What ``new`` is made of may
+    # have come without a base, so no thread stores before all have loaded.
+    tl.debug_barrier()
     if EIGHT_BIT:
         eight_bit.write(base, scales, new, change, inside, kept, ORDER, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
     else:
