@@ -6,10 +6,10 @@ import triton.language as tl
 from . import bit_planes, digits, trellis
 from .arithmetic import beta_value, half_scale_value, narrowed, small_float_value
 from .means import means_at
-from .placement import chosen, rank_of, tile_of
+from .placement import chosen, rank_of, tile_at
 from .reconstruct import moved, reconstruct
 from .starts import start_state
-from .states import read_state, write_state
+from .states import read_at, write_state
 
 
 @triton.jit
@@ -33,6 +33,7 @@ def decode_kernel(
     CHANNELS: tl.constexpr,
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
+    STRETCHES: tl.constexpr,
     GROUP: tl.constexpr,
     GROUPS: tl.constexpr,
     ORDER: tl.constexpr,
@@ -53,7 +54,7 @@ def decode_kernel(
     CONTINUES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid and constants as for encode. ``out`` takes [B, N, C] without a state and beside one in 8 bits; else the base is
+    """Grid: tiles as in ``placement.tile_at``, blocks, sections; constants as for encode. ``out`` takes [B, N, C] without a state and beside one in 8 bits; else the base is
     the result.
 
     ``DTYPE``: the tensors' own.
@@ -61,15 +62,17 @@ def decode_kernel(
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    row, known, _, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+    row, _, known, channel, there, place, inside, byte, kept, scale_place, scale_kept = tile_at(
+        tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STRETCHES, SPLIT
+    )
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)
     if HALF_SCALES:
         u = half_scale_value(tl.load(payload.to(tl.pointer_type(tl.float16)) + row, mask=known, other=0.0))
-        v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
+        v = tl.load((payload + 2 * GROUPS * tokens).to(tl.pointer_type(tl.float16)) + channel, mask=there, other=0.0)
         v = half_scale_value(v)
     else:
         u = small_float_value(tl.load(payload + row, mask=known, other=0).to(tl.int32), U_BIAS)
-        v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=inside, other=0).to(tl.int32), V_BIAS)
+        v = small_float_value(tl.load(payload + GROUPS * tokens + channel, mask=there, other=0).to(tl.int32), V_BIAS)
     if BITS == 0:
         code = digits.take(payload + scales, tile, tokens, row, byte, kept, CHANNELS, ROWS, WIDTH, GROUP, WHOLES, LAST)
     else:
@@ -97,13 +100,13 @@ def decode_kernel(
     elif ORDER == 0:
         tl.store(out, narrowed(decoded, DTYPE, SOFT), mask=inside)
     else:
-        base, trend, state_scales, scale_kept, held, last = read_state(
-            state, block, state_block, trend_at, tile, tokens, place, inside, DTYPE,
-            CHANNELS, ROWS, WIDTH, GROUP, GROUPS, ORDER, EIGHT_BIT, SOFT, SPLIT,
+        base, trend, state_scales, scale_kept, held, last = read_at(
+            state + block.to(tl.int64) * state_block, trend_at, place, inside, scale_place, scale_kept, DTYPE,
+            ROWS, WIDTH, ORDER, EIGHT_BIT, SOFT,
         )  # fmt: skip
         predicted = held
         if ORDER == 2:
-            codes = tl.load(payload + scales + tokens * CODE_BYTES + channel, mask=inside, other=0)
+            codes = tl.load(payload + scales + tokens * CODE_BYTES + channel, mask=there, other=0)
             predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
         new, change = moved(held, predicted, decoded, DTYPE, ORDER, GAIN)
         if EIGHT_BIT or ORDER == 2:

@@ -33,8 +33,14 @@ def scale_value(code):
 def read(codes, scales, inside, kept, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """(base, trend) [ROWS, WIDTH] float32 from pointers to codes [ROWS, WIDTH] and to scales, of whole groups
     [ROWS, WIDTH // 32] or of as many parts of some."""
-    code = tl.load(codes, mask=inside, other=0).to(tl.int32)
-    scale = tl.load(scales, mask=kept, other=0).to(tl.int32)
+    code, scale = tl.load(codes, mask=inside, other=0), tl.load(scales, mask=kept, other=0)
+    return values(code, scale, ORDER, ROWS, WIDTH)
+
+
+@triton.jit
+def values(code, scale, ORDER: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """``read``, of what was loaded."""
+    code, scale = code.to(tl.int32), scale.to(tl.int32)
     base_scale = per_element(scale_value(scale & 0xFF), ROWS, WIDTH)
     if ORDER == 2:
         trend = (((code & 63) ^ 32) - 32).to(tl.float32) * per_element(scale_value((scale >> 8) & 0xFF), ROWS, WIDTH)

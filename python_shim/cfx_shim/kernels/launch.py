@@ -16,8 +16,9 @@ from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
 from .formats import MOST_SECTIONS
+from .paths import paths_kernel
 from .statistics import statistics_kernel
-from .trellis_encode import trellis_kernel
+from .trellis_levels import levels_kernel
 
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
@@ -117,7 +118,25 @@ def _grid_shift(count):
 
 def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_STARTS_NOTHING):
     known = shape_constants(form, channels, max(order, start["STARTS"]), eight_bit, soft)
+    # digits and what starts a state take whole rows
+    known |= stretched(form, channels, known["SPLIT"] or start["STARTS"] or form.bits == 0)
     return known | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
+
+
+def stretched(form, channels, whole):
+    """Constants of tiles as in ``placement.tile_at``; ``whole``: whether rows have to be."""
+    group = form.group_channels(channels)
+    if whole:
+        rows, width = tiles.rows_and_width(group, form.groups)
+        return {"ROWS": rows, "WIDTH": width, "STRETCHES": 0}
+    rows, width, count = tiles.rows_of_stretches(group)
+    return {"ROWS": rows, "WIDTH": width, "STRETCHES": count}
+
+
+def tiles_of(constants, tokens, groups):
+    """How many such tiles a block has."""
+    of_tokens = groups * constants["STRETCHES"]
+    return of_tokens * triton.cdiv(tokens, constants["ROWS"]) if of_tokens else triton.cdiv(tokens * groups, constants["ROWS"])
 
 
 def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0):
@@ -132,6 +151,8 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
         "MEANS": means,
+        "AHEAD": tiles.AHEAD if not soft else 1,
+        "STAGES": tiles.STAGES,
         "SOFT": soft,
     }
 
@@ -161,8 +182,6 @@ def encode(
     if not previous:
         sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
         take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
-    if form.trellis and not keeps:
-        return _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
@@ -190,7 +209,7 @@ def encode(
         **OPTIONS,
     )
     if form.trellis:
-        _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback, scales=False)
+        _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
 
 
 def take_statistics(form, xs, states, message, offsets, own, order, first=False, sample=None, means=0):
@@ -225,55 +244,50 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
     )
 
 
-def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback, scales=True):
-    """The launch that follows the statistics; or, without ``scales`` to be found, one that has written all of them."""
+def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback):
+    """The launches that follow those which have put the scales into the message."""
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
-    constants = trellis_constants(form, channels, order, feedback, eight_bit, interpreted(), scales)
-    programs = triton.cdiv(tokens * form.groups, constants["ROWS"] * constants["TILES"])
-    words = 8 * constants["BLOCKS"] * constants["LANES"]
-    trellis_kernel[(programs, blocks, len(xs))](
-        *three(xs),
-        *three(states or xs),
-        message,
-        *three(offsets),
-        torch.empty(len(xs) * blocks * programs * words, dtype=torch.int32, device=message.device),
-        xs[0].stride(0),
-        xs[0].stride(1),
-        message.stride(0),
-        *steps,
-        message.shape[1] - 16,
-        tokens,
-        own,
-        peers,
-        **constants,
-        **trellis_options(constants),
+    ours = *three(xs), *three(states or xs), message, *three(offsets)
+    place = xs[0].stride(0), xs[0].stride(1), message.stride(0), *steps, tokens, own
+    constants = paths_constants(form, channels, order, eight_bit, interpreted())
+    programs = triton.cdiv(tokens * constants["PATHS"], constants["LANES"])
+    words = len(xs) * blocks * programs * 8 * constants["BLOCKS"] * constants["LANES"]
+    paths_kernel[(programs, blocks, len(xs))](
+        *ours, torch.empty(words, dtype=torch.int32, device=message.device), *place, **constants, num_warps=1, **OPTIONS
     )
+    if form.bits > 1 or order > 0:
+        constants = levels_constants(form, channels, order, feedback, eight_bit, interpreted())
+        levels_kernel[(tiles_of(constants, tokens, 2), blocks, len(xs))](*ours, *place, **constants, num_warps=decode_warps(constants), **OPTIONS)
 
 
-def trellis_constants(form, channels, order, feedback, eight_bit, soft, scales=True):
-    group = form.group_channels(channels)
-    rows, width = tiles.rows_and_width(group, form.groups)
-    shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
-    split = split_of(channels, group, form.groups, order, eight_bit)
-    stretch, stretches = tiles.stretches(group) if not split else (width, 1)
+def paths_constants(form, channels, order, eight_bit, soft, lanes=64 if torch.version.hip else 32):
+    """``lanes``: threads of a warp, each of which finds a path."""
     paths, blocks = triton.cdiv(channels, _trellis.PATH), triton.cdiv(min(_trellis.PATH, channels), 32)
     return {
         "CHANNELS": channels,
-        "ROWS": rows,
-        "WIDTH": width,
-        "GROUP": group,
-        "TILES": tiles.of_paths(rows // form.groups, paths),
-        "STRETCH": stretch,
-        "STRETCHES": stretches,
+        "GROUP": form.group_channels(channels),
         "PATHS": paths,
         "BLOCKS": blocks,
         "RAGGED": channels % min(_trellis.PATH, 32 * blocks) != 0,
-        "LANES": tiles.PATHS,
-        "SCALES": scales,
-        "SHIFT_FIRST": shifts[0],
-        "SHIFT_LAST": shifts[-1],
+        "LANES": tiles.PATHS if soft else lanes,
+        "ORDER": order,
+        "LEVELS": _trellis.levels(form.bits),
+        "BITS": form.bits,
+        "EIGHT_BIT": eight_bit,
+        "U_BIAS": _log_scales.U_BIAS,
+        "V_BIAS": _log_scales.V_BIAS,
+        "SOFT": soft,
+    }
+
+
+def levels_constants(form, channels, order, feedback, eight_bit, soft):
+    group = form.group_channels(channels)
+    split = split_of(channels, group, form.groups, order, eight_bit)
+    return stretched(form, channels, split) | {
+        "CHANNELS": channels,
+        "GROUP": group,
         "ORDER": order,
         "FEEDBACK": feedback,
         "BITS": form.bits,
@@ -286,14 +300,6 @@ def trellis_constants(form, channels, order, feedback, eight_bit, soft, scales=T
         "V_BIAS": _log_scales.V_BIAS,
         "SOFT": soft,
     }
-
-
-def trellis_options(constants, lanes=64 if torch.version.hip else 32):
-    """A path a thread, on a GPU whose warps have so many; registers beyond which compilers would rather spill."""
-    options = OPTIONS | {"num_warps": tiles.PATHS // lanes}
-    if lanes == 64:
-        return options
-    return options | {"maxnreg": 255 if constants["SPLIT"] else 128 if constants["BITS"] < 3 else 168}
 
 
 def decode(
@@ -309,7 +315,7 @@ def decode(
     start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
     constants = decode_constants(form, channels, 0 if keyframe else order, eight_bit, interpreted(), dtype, start)
     sections = len(states or outs)
-    decode_kernel[_row_grid(constants, tokens, blocks, sections)](
+    decode_kernel[(tiles_of(constants, tokens, form.groups), blocks, sections)](
         *three(outs or states),
         *three(states or outs),
         message,

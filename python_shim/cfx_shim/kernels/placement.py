@@ -135,31 +135,45 @@ def scale_of(token, channel, tokens, channels, split):
 
 
 @triton.jit
-def stretches_of(
-    row,
-    first,
-    limit,
+def tile_at(
+    tile,
+    tokens,
     CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
     GROUP: tl.constexpr,
+    GROUPS: tl.constexpr,
     STRETCHES: tl.constexpr,
+    SPLIT: tl.constexpr,
 ):
-    """A tile whose rows, numbered by ``row`` [R] from the token ``first`` on and up to the token ``limit``, are stretches of ``WIDTH``
-    channels, whole 32, ``STRETCHES`` to each of a token's two parts.
+    """A tile of ROWS tokens in one stretch of WIDTH channels, of which each of a token's groups has ``STRETCHES``, so that what a
+    channel has is found once for all of them; with 0 the tile of ``tile_of``.
 
-    Returns for rows their token, whether there is such a token, their part and the first channel in it; the rest as ``tile_of``.
+    Returns, for rows [ROWS]: their number, their token, whether there is one; the channel and whether it exists, [1, WIDTH] or
+    [ROWS, WIDTH]; the rest as ``tile_of``; and what ``scales_of`` does.
     """
-    token, stretch = first + row // (2 * STRETCHES), row % (2 * STRETCHES)
-    part, begin = stretch // STRETCHES, stretch % STRETCHES * WIDTH
-    known = token < limit
-    within = begin[:, None] + tl.max_contiguous(tl.arange(0, WIDTH), 8)[None, :]
-    channel = (part * GROUP)[:, None] + within
-    inside = known[:, None] & (within < GROUP) & (channel < CHANNELS)
-    place = token.to(tl.int64)[:, None] * CHANNELS + channel
-    byte = begin[:, None] // 8 + tl.arange(0, WIDTH // 8)[None, :]
-    column = (part * (GROUP // 8))[:, None] + byte
-    kept = known[:, None] & (byte * 8 < GROUP) & (column * 8 < CHANNELS)
-    return token, known, part, begin, channel, place, inside, token[:, None] * ((CHANNELS + 7) // 8) + column, kept
+    if STRETCHES == 0:
+        row, known, _, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
+        token, there = row // GROUPS, inside
+        scale_place, scale_kept = scales_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, SPLIT)
+    else:
+        stretch, token = tile % (GROUPS * STRETCHES), tile // (GROUPS * STRETCHES) * ROWS + tl.arange(0, ROWS)
+        part, begin = stretch // STRETCHES, stretch % STRETCHES * WIDTH
+        row, known = token * GROUPS + part, token < tokens
+        within = begin + tl.max_contiguous(tl.arange(0, WIDTH), 8)
+        channel = (part * GROUP + within)[None, :]
+        there = (within < GROUP)[None, :] & (channel < CHANNELS)
+        inside = known[:, None] & there
+        place = token.to(tl.int64)[:, None] * CHANNELS + channel
+        within = begin // 8 + tl.arange(0, WIDTH // 8)
+        column = part * (GROUP // 8) + within
+        kept = known[:, None] & ((within * 8 < GROUP) & (column * 8 < CHANNELS))[None, :]
+        byte = token[:, None] * ((CHANNELS + 7) // 8) + column[None, :]
+        within = begin + tl.arange(0, WIDTH // 32) * 32
+        first = part * GROUP + within
+        scale_kept = known[:, None] & ((within < GROUP) & (first < CHANNELS))[None, :]
+        scale_place = scale_of(token[:, None], first[None, :], tokens, CHANNELS, GROUP)
+    return row, token, known, channel, there, place, inside, byte, kept, scale_place, scale_kept
 
 
 @triton.jit

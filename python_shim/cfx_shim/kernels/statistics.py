@@ -51,6 +51,8 @@ def statistics_kernel(
     MEAN_MAGNITUDE: tl.constexpr,
     EIGHT_BIT: tl.constexpr,
     MEANS: tl.constexpr,
+    AHEAD: tl.constexpr,
+    STAGES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: strips of a part's channels, one part after the other, blocks, sections. Of the tokens, ``taken`` that are
@@ -87,11 +89,12 @@ def statistics_kernel(
     mean = tl.zeros([STRIP], tl.float32)
     if MEANS > 0:
         sums = tl.zeros([64, STRIP], tl.float32)
-        for first in range(0, taken, 64):
-            lane = first + tl.arange(0, 64)
-            token = (lane * stride).to(tl.int64)[:, None]
-            inside = (lane < taken)[:, None] & known[None, :]
-            sums += widened(tl.load(x + token * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
+        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+            for ahead in tl.static_range(AHEAD):
+                lane = begins + 64 * ahead + tl.arange(0, 64)
+                token = (lane * stride).to(tl.int64)[:, None]
+                inside = (lane < taken)[:, None] & known[None, :]
+                sums += widened(tl.load(x + token * x_token + channel[None, :], mask=inside, other=0.0), SOFT)
         put_means(payload + behind, channel, known, tl.div_rn(fold_lanes(sums, STRIP), count), MEANS)
         # a mean that stayed in registers would have every thread fold all lanes for itself
         tl.debug_barrier()
@@ -101,13 +104,14 @@ def statistics_kernel(
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
     if ORDER == 2 and SCALES != 1:
-        for first in range(0, taken, 64):
-            value, last = left(
-                x, x_token, begin, codes, scales, mean, first, taken, stride, channel, known, group, group_known,
-                CHANNELS, STRIP, of_token, ORDER, EIGHT_BIT, MEANS, SOFT,
-            )  # fmt: skip
-            mixed_sum += value * last
-            trend_sum += last * last
+        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+            for ahead in tl.static_range(AHEAD):
+                value, last = left(
+                    x, x_token, begin, codes, scales, mean, begins + 64 * ahead, taken, stride, channel, known, group,
+                    group_known, CHANNELS, STRIP, of_token, ORDER, EIGHT_BIT, MEANS, SOFT,
+                )  # fmt: skip
+                mixed_sum += value * last
+                trend_sum += last * last
         code = beta_code(fold_lanes(mixed_sum, STRIP), fold_lanes(trend_sum, STRIP))
         tl.store(payload + behind + channel, code.to(tl.uint8), mask=known)
         if SCALES > 0:
@@ -115,20 +119,21 @@ def statistics_kernel(
             tl.debug_barrier()
             beta = beta_value(tl.load(payload + behind + channel, mask=known, other=0).to(tl.int8, bitcast=True))
     if SCALES > 0:
-        for first in range(0, taken, 64):
-            value, last = left(
-                x, x_token, begin, codes, scales, mean, first, taken, stride, channel, known, group, group_known,
-                CHANNELS, STRIP, of_token, ORDER, EIGHT_BIT, MEANS, SOFT,
-            )  # fmt: skip
-            if SCALES == 2:
-                if ORDER == 2:
-                    value = value - last * beta[None, :]
-                own_sum += tl.abs(value)
-            else:
-                own_sum += value * value
-                if ORDER == 2:
-                    mixed_sum += value * last
-                    trend_sum += last * last
+        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+            for ahead in tl.static_range(AHEAD):
+                value, last = left(
+                    x, x_token, begin, codes, scales, mean, begins + 64 * ahead, taken, stride, channel, known, group,
+                    group_known, CHANNELS, STRIP, of_token, ORDER, EIGHT_BIT, MEANS, SOFT,
+                )  # fmt: skip
+                if SCALES == 2:
+                    if ORDER == 2:
+                        value = value - last * beta[None, :]
+                    own_sum += tl.abs(value)
+                else:
+                    own_sum += value * value
+                    if ORDER == 2:
+                        mixed_sum += value * last
+                        trend_sum += last * last
         own_total = fold_lanes(own_sum, STRIP)
         if SCALES == 2:
             v = half_scale(tl.div_rn(own_total, count))

@@ -4,7 +4,10 @@
 # most channels of a stretch, where a tile's rows need not be whole.
 _TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 
-# of a trellis that a program finds side by side, one a thread
+# of 64 tokens each, how many tiles a statistics program reads before it adds the first to its sums
+AHEAD, STAGES = 1, 5
+
+# of a trellis that a program of the interpreter finds side by side; on a GPU as many as a warp has threads
 PATHS = 256
 
 
@@ -30,11 +33,6 @@ def rows_of_stretches(channels):
     """(rows, columns, stretches of a token) of a tile whose rows are ``stretches`` of one token's channels."""
     width, count = stretches(channels)
     return _TILE // width, width, count
-
-
-def of_paths(tokens, paths):
-    """Tiles of so many ``tokens`` each that a program codes which finds ``paths`` in each token."""
-    return max(1, PATHS // (tokens * paths))
 
 
 def row_warps(rows, width):
