@@ -20,8 +20,9 @@ from triton.compiler import ASTSource
 from cfx_shim.kernels import formats, launch, per_token, per_token_launch, topk, topk_launch, traffic
 from cfx_shim.kernels.decode import decode_kernel
 from cfx_shim.kernels.encode import encode_kernel
+from cfx_shim.kernels.paths import paths_kernel
 from cfx_shim.kernels.statistics import statistics_kernel
-from cfx_shim.kernels.trellis_encode import trellis_kernel
+from cfx_shim.kernels.trellis_levels import levels_kernel
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -47,8 +48,10 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
             return topk.encode_kernel, topk_launch.encode_constants(channels, order, True, eight_bit, False)
         return topk.decode_kernel, topk_launch.decode_constants(channels, order, eight_bit, False, torch.bfloat16)
     start = launch.start_constants(form, 16, channels, starts, continues)
-    if kind in ("paths", "paths of given scales"):
-        return trellis_kernel, launch.trellis_constants(form, channels, order, True, eight_bit, False, kind == "paths")
+    if kind == "paths":
+        return paths_kernel, launch.paths_constants(form, channels, order, eight_bit, False)
+    if kind == "levels":
+        return levels_kernel, launch.levels_constants(form, channels, order, True, eight_bit, False)
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
@@ -58,13 +61,13 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
 
 
 def warps(kind, known, target="sm_90"):
-    if kind.startswith("paths"):
-        return launch.trellis_options(known, TARGETS[target].warp_size)["num_warps"]
+    if kind == "paths":
+        return 1
     if kind == "statistics":
         return 4
     if "FLOATS" in known:
         return per_token_launch.warps(known)
-    if kind == "decode" or "KEEPS" not in known:
+    if kind in ("decode", "levels") or "KEEPS" not in known:
         return launch.decode_warps(known)
     return launch.encode_warps(known, TARGETS[target].warp_size)
 
@@ -72,6 +75,8 @@ def warps(kind, known, target="sm_90"):
 def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), starts=0, continues=False, **others):
     """As the launcher compiles it for contiguous tensors: pointers and strides are multiples of 16, numbers not ``ragged`` too."""
     kernel, known = constants(kind, codec, channels, order, eight_bit, starts, continues)
+    if kind == "paths":
+        known = known | {"LANES": TARGETS[target].warp_size}
     kept = starts or order
     state = {1: "*i8", 2: "*i16"}[kept] if eight_bit else {2: "*u8"}.get(kept, "*bf16")
     types, attributes = {}, {}
@@ -89,8 +94,6 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), s
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
     options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
-    if kind.startswith("paths"):
-        options |= launch.trellis_options(known, TARGETS[target].warp_size)
     return triton.compile(source, target=TARGETS[target], options=options), known
 
 

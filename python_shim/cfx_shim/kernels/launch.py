@@ -239,7 +239,7 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
         own,
         peers,
         **statistics_constants(form, channels, order, strip, reads_groups, soft, means),
-        num_warps=4,
+        num_warps=tiles.STATISTICS_WARPS,
         **OPTIONS,
     )
 

@@ -64,6 +64,7 @@ def search_kernel(
     TURNS: tl.constexpr,
     ROWS: tl.constexpr,
     INNER: tl.constexpr,
+    STAGES: tl.constexpr,
     K: tl.constexpr,
 ):
     """``_factor_fit.fit`` from its factor ``first`` up to ``last``, U and V by turns, none of which is revised, with a barrier between
@@ -84,7 +85,7 @@ def search_kernel(
             _nearer(
                 x, whole, grams, shares, weights, levels, classes, place % tiles, (place // tiles).to(tl.int64), number // 2,
                 blocks, tokens, channels, token_stride, channel_stride, rank, ridge, level_unit, number % 2 == 1, number < 2,
-                False, FIRST_CLASS, SIZES, EDGES, TURNS, ROWS, INNER, K,
+                False, FIRST_CLASS, SIZES, EDGES, TURNS, ROWS, INNER, STAGES, K,
             )  # fmt: skip
     if patience == 0:
         flag(message, message_stride, flags, peers, 1)
@@ -115,13 +116,14 @@ def revise_kernel(
     TURNS: tl.constexpr,
     ROWS: tl.constexpr,
     INNER: tl.constexpr,
+    STAGES: tl.constexpr,
     K: tl.constexpr,
 ):
     """U or V of a ``turn`` behind the first, revised. Grid: tiles of rows, blocks. The rest as in ``search_kernel``."""
     _nearer(
         x, whole, grams, shares, weights, levels, classes, tl.program_id(0), tl.program_id(1).to(tl.int64), turn,
         blocks, tokens, channels, token_stride, channel_stride, rank, ridge, level_unit, OF_V, False,
-        True, FIRST_CLASS, SIZES, EDGES, TURNS, ROWS, INNER, K,
+        True, FIRST_CLASS, SIZES, EDGES, TURNS, ROWS, INNER, STAGES, K,
     )  # fmt: skip
 
 
@@ -154,6 +156,7 @@ def _nearer(
     TURNS: tl.constexpr,
     ROWS: tl.constexpr,
     INNER: tl.constexpr,
+    STAGES: tl.constexpr,
     K: tl.constexpr,
 ):
     """``_factor_fit._nearer`` of a tile of rows of U or V of a block.
@@ -182,14 +185,14 @@ def _nearer(
     x += block * length * other_length
     other += (block * K + component) * other_stride
     if of_v:
-        for first in tl.range(0, other_length, INNER, num_stages=2):
+        for first in tl.range(0, other_length, INNER, num_stages=STAGES):
             down, along = first + tl.arange(0, INNER)[:, None], first + tl.arange(0, INNER)[None, :]
             left = tl.load(other + along, mask=along < other_stride, other=0.0)
             right = tl.load(x + down.to(tl.int64) * length + row, mask=(down < other_length) & there, other=0.0)
             target = tl.dot(left, right, target)
     else:
         token = tile * ROWS + tl.arange(0, ROWS)[:, None]
-        for first in tl.range(0, other_length, INNER, num_stages=2):
+        for first in tl.range(0, other_length, INNER, num_stages=STAGES):
             along = first + tl.arange(0, INNER)[None, :]
             left = tl.load(other + along, mask=along < other_stride, other=0.0)
             taken = (token < length) & (along < other_length)
@@ -269,15 +272,19 @@ def _revised(wanted, square, weighed, root, gram, level, size, rank, K: tl.const
     row = tl.arange(0, K)[:, None]
     largest = tl.max(tl.abs(weighed), axis=0)[None, :]
     rebuilt = tl.dot(square, (level * ratio(weighed, largest)).to(tl.float16)) * largest
-    missed = wanted / (size * 2.0) - rebuilt * 0.5
-    inverse = 0.5 / root
+    # in steps of two of its own level each
+    missed = (wanted / (size * 2.0) - rebuilt * 0.5) / weighed
+    each = tl.broadcast_to(weighed / root, level.shape)
+    beside_of_one = 0.5 / (root * weighed)
     for component in tl.range(0, rank, num_stages=1, loop_unroll_factor=1):
         here = row == component
-        own = tl.sum(tl.where(here, weighed, 0.0), axis=0)[None, :]
-        own_inverse = tl.sum(tl.where(here, inverse, 0.0), axis=0)[None, :] * 2.0
-        beside = tl.load(gram + component * K + row).to(tl.float32) * inverse * (own_inverse * own)
-        before = tl.sum(tl.where(here, level, 0.0), axis=0)[None, :]
-        best = _nearest(tl.sum(tl.where(here, missed, 0.0), axis=0)[None, :] / own + before * 0.5)
-        missed -= (best - before) * beside
+        # all that is wanted of a row is found at once, for between warps that takes a barrier
+        of_row = tl.join(tl.join(missed, level), tl.join(each, each))
+        missing, own = tl.split(tl.sum(tl.where(here[:, :, None, None], of_row, 0.0), axis=0))
+        missing, before = tl.split(missing)
+        own, _ = tl.split(own)
+        best = _nearest(missing + before * 0.5)[None, :]
+        beside = tl.load(gram + component * K + row).to(tl.float32) * beside_of_one
+        missed -= (best - before[None, :]) * own[None, :] * beside
         level = tl.where(here, best, level)
     return level

@@ -18,7 +18,7 @@ from .low_rank_decode import decode_kernel
 from .low_rank_pack import pack_kernel
 
 # rows of a factor that a program finds, numbers of the other one that it takes at a time, and turns of conjugate gradients
-_ROWS, _INNER, _TURNS = 16, 128, 4
+_ROWS, _INNER, _STAGES, _TURNS = 16, 128, 2, 4
 # rows that a program stores; rows and columns of a decoded tile
 _PACKED_ROWS, _DECODED = 32, (64, 64)
 
@@ -118,6 +118,7 @@ def _search(kept, x, message):
         "TURNS": _TURNS,
         "ROWS": _ROWS,
         "INNER": _INNER,
+        "STAGES": _STAGES,
         "K": kept.columns,
         **OPTIONS,
     }

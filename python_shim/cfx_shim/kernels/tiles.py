@@ -5,7 +5,7 @@
 _TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 
 # of 64 tokens each, how many tiles a statistics program reads before it adds the first to its sums
-AHEAD, STAGES = 1, 5
+AHEAD, STAGES, STATISTICS_WARPS = 1, 1, 8
 
 # of a trellis that a program of the interpreter finds side by side; on a GPU as many as a warp has threads
 PATHS = 256
