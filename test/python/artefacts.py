@@ -17,7 +17,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cfx_shim.kernels import formats, launch, per_token, per_token_launch, topk, topk_launch, traffic
+from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, topk, topk_launch, traffic
 from cfx_shim.kernels.decode import decode_kernel
 from cfx_shim.kernels.encode import encode_kernel
 from cfx_shim.kernels.paths import paths_kernel
@@ -64,11 +64,13 @@ def warps(kind, known, target="sm_90"):
     if kind == "paths":
         return 1
     if kind == "statistics":
-        return 4
+        return tiles.STATISTICS_THREADS // TARGETS[target].warp_size
     if "FLOATS" in known:
         return per_token_launch.warps(known)
-    if kind in ("decode", "levels") or "KEEPS" not in known:
-        return launch.decode_warps(known)
+    if kind == "decode":
+        return (launch.decode_warps if "LEVELS" in known else launch.row_warps)(known)
+    if "KEEPS" not in known:
+        return launch.row_warps(known)
     return launch.encode_warps(known, TARGETS[target].warp_size)
 
 
@@ -165,8 +167,8 @@ def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
 
 
 def assert_traffic(kind, kernel, known, order):
-    threads = warps(kind, known) * kernel.metadata.target.warp_size
-    elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
+    threads = kernel.metadata.num_warps * kernel.metadata.target.warp_size
+    elements = 64 * known["AHEAD"] * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
     found = wide(kernel)
     if order == 2:
         # the statistics launch loads nothing of the payload

@@ -61,7 +61,7 @@ def counted_launches():
     launchers = {"": launch, "per token: ": per_token_launch, "topk: ": topk_launch}
     counted = {}
     for prefix, launcher in launchers.items():
-        for name in ("statistics_kernel", "encode_kernel", "trellis_kernel", "decode_kernel"):
+        for name in ("statistics_kernel", "encode_kernel", "paths_kernel", "levels_kernel", "decode_kernel"):
             if hasattr(launcher, name):
                 kernel = counted[prefix + name.removesuffix("_kernel")] = Counted(getattr(launcher, name))
                 setattr(launcher, name, kernel)

@@ -64,7 +64,7 @@ LAUNCHES = {
     # statistics for a prediction alone, that of v
     "bytes": {"statistics": 2 * 2, "per token: encode": 2 * 2 * 2, "per token: decode": 2 * 2 * 2},
     "other codes": {"statistics": 2 * 3, "encode": 2 * 3, "decode": 2 * 3, "topk: encode": 2 * 3, "topk: decode": 2 * 3},
-    "trellis": {"statistics": 2 * 2 * 2, "trellis": 2 * 2 * 2, "decode": 2 * 2 * 2},
+    "trellis": {each: 2 * 2 * 2 for each in ("statistics", "encode", "paths", "levels", "decode")},
     # the keyframe itself beside them: that of q and k, exact whatever the others are, has statistics too, that of v has none
     "keyframes": {
         "statistics": 2 * (1 + 2 + 3), "encode": 2 * (1 + 3 * 2), "decode": 2 * (1 + 3 * 2),

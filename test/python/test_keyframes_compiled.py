@@ -45,7 +45,7 @@ def test_a_keyframe_has_no_spills_and_no_contraction(target, codec, tmp_path):
 def test_means_that_are_taken_off_cost_a_second_pass_over_the_tensor(tmp_path):
     kernel, known = compiled("statistics", "centred5", 4096, 0, "sm_90")
     # beside them every thread reads back the means of its channels
-    found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.target.warp_size / (64 * STRIP)
+    found = (wide(kernel) - 16) * warps("statistics", known) * kernel.metadata.target.warp_size / (64 * known["AHEAD"] * STRIP)
     assert found == traffic.bytes_an_element("statistics", 0, item_bytes=2, passes=formats.of("centred5").passes("statistics", 0))
     assert found == traffic.keyframe_bytes_an_element("statistics", 2, item_bytes=2, centred=True)
 

@@ -38,7 +38,7 @@ def without_payload(kind, codec, kernel, known, target="sm_90"):
 
 def moved(kind, kernel, known, target="sm_90"):
     """Bytes an element of what goes in accesses of 16 bytes, and of a state's in 8: see ``assert_traffic``."""
-    elements = 64 * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
+    elements = 64 * known["AHEAD"] * STRIP if kind == "statistics" else known["ROWS"] * known["WIDTH"]
     # a trend that is read alone, or a state that is read and stored
     kept = sum(width for width in widths(kernel) if width == 8) if kind == "statistics" else kept_in_bytes(kernel)
     return (wide(kernel) + kept) * warps(kind, known, target) * kernel.metadata.target.warp_size / elements
@@ -52,8 +52,8 @@ def test_scales_of_what_a_prediction_leaves_take_a_second_pass(target, tmp_path)
     assert kernel.metadata.shared <= 16384 and contractions(kernel, tmp_path) == 0
     passes = formats.of("int2").passes("statistics", 2)
     assert passes == 2 and formats.of("int2").passes("statistics", 1) == formats.of("lm2").passes("statistics", 2) == 1
-    # beside them every thread reads back the betas of its channels
-    expected = traffic.bytes_an_element("statistics", 2, item_bytes=2, passes=passes) + 1
+    # beside them every thread reads back the betas of its channels, once for all it reads ahead
+    expected = traffic.bytes_an_element("statistics", 2, item_bytes=2, passes=passes) + 1 / known["AHEAD"]
     assert moved("statistics", kernel, known, target) == expected
 
 
@@ -62,8 +62,9 @@ def test_the_papers_codecs_predict_without_spills(target, tmp_path):
     for kind in ("encode", "decode"):
         kernel, known = compiled(kind, "int2", 4096, 2, target)
         assert_lean(kernel, tmp_path)
-        # the channels' scales are float16, and so read as wide as the tensor
-        assert moved(kind, kernel, known, target) - 2 == traffic.bytes_an_element(kind, 2, item_bytes=2)
+        # the channels' scales are float16, and so read as wide as the tensor, to decode once for four rows; AMD's not as wide
+        scales = 2 if kind == "encode" else 0 if target.startswith("gfx") else 2 / 4
+        assert moved(kind, kernel, known, target) - scales == traffic.bytes_an_element(kind, 2, item_bytes=2)
 
 
 def test_the_papers_codecs_predict_from_the_step_before_without_spills(tmp_path):

@@ -83,9 +83,9 @@ class Format(_Kind):
         return first, channels - first
 
     def passes(self, launch, order):
-        if launch in ("paths", "paths alone"):
-            # scales, paths and, where a path leaves more than one level to an element, levels
-            return 3 if self.bits > 1 else 2
+        if launch == "levels":
+            # where a path leaves one level to an element, there is nothing to compare
+            return 1 if self.bits > 1 else 0
         return 2 if launch == "statistics" and (self.centred or (self.half_scales and order == 2)) else 1
 
     def codes(self, order, keyframe=False):

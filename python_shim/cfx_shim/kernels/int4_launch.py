@@ -6,7 +6,7 @@ import triton
 from ..codecs import _log_scales, int4
 from . import tiles
 from .int4 import decode_kernel, encode_kernel, means_kernel
-from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
+from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
 
 # what the search for a scale takes beside what decoding does
 _OF_SEARCH = ("MANTISSAS", "THRESHOLDS", "CANDIDATES", "UP", "DOWN", "ROUNDER", "SMALLEST")
@@ -104,7 +104,7 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype, 
     )
 
 
-def warps(known, lanes=64 if torch.version.hip else 32):
+def warps(known, lanes=LANES):
     """On a GPU whose warps have so many threads."""
     return tiles.token_warps(known["ROWS"], known["WIDTH"], lanes)
 

@@ -23,6 +23,9 @@ from .trellis_levels import levels_kernel
 # a product and a sum fused on one end only would part the two bases
 OPTIONS = {"enable_fp_fusion": False}
 
+# threads of a warp
+LANES = 64 if torch.version.hip else 32
+
 TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 
 
@@ -123,13 +126,13 @@ def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_START
     return known | start | {"ORDER": order, "DTYPE": TYPES[dtype]}
 
 
-def stretched(form, channels, whole):
-    """Constants of tiles as in ``placement.tile_at``; ``whole``: whether rows have to be."""
+def stretched(form, channels, whole, *elements):
+    """Constants of tiles of so many ``elements`` as in ``placement.tile_at``; ``whole``: whether rows have to be."""
     group = form.group_channels(channels)
     if whole:
         rows, width = tiles.rows_and_width(group, form.groups)
         return {"ROWS": rows, "WIDTH": width, "STRETCHES": 0}
-    rows, width, count = tiles.rows_of_stretches(group)
+    rows, width, count = tiles.rows_of_stretches(group, *elements)
     return {"ROWS": rows, "WIDTH": width, "STRETCHES": count}
 
 
@@ -151,8 +154,7 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
         "MEAN_MAGNITUDE": _log_scales.MEAN_MAGNITUDE,
         "EIGHT_BIT": eight_bit,
         "MEANS": means,
-        "AHEAD": tiles.AHEAD if not soft else 1,
-        "STAGES": tiles.STAGES,
+        "AHEAD": 1 if soft else tiles.AHEAD,
         "SOFT": soft,
     }
 
@@ -239,7 +241,7 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
         own,
         peers,
         **statistics_constants(form, channels, order, strip, reads_groups, soft, means),
-        num_warps=tiles.STATISTICS_WARPS,
+        num_warps=tiles.STATISTICS_THREADS // LANES,
         **OPTIONS,
     )
 
@@ -259,10 +261,10 @@ def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
     )
     if form.bits > 1 or order > 0:
         constants = levels_constants(form, channels, order, feedback, eight_bit, interpreted())
-        levels_kernel[(tiles_of(constants, tokens, 2), blocks, len(xs))](*ours, *place, **constants, num_warps=decode_warps(constants), **OPTIONS)
+        levels_kernel[(tiles_of(constants, tokens, 2), blocks, len(xs))](*ours, *place, **constants, num_warps=row_warps(constants), **OPTIONS)
 
 
-def paths_constants(form, channels, order, eight_bit, soft, lanes=64 if torch.version.hip else 32):
+def paths_constants(form, channels, order, eight_bit, soft, lanes=LANES):
     """``lanes``: threads of a warp, each of which finds a path."""
     paths, blocks = triton.cdiv(channels, _trellis.PATH), triton.cdiv(min(_trellis.PATH, channels), 32)
     return {
@@ -285,7 +287,7 @@ def paths_constants(form, channels, order, eight_bit, soft, lanes=64 if torch.ve
 def levels_constants(form, channels, order, feedback, eight_bit, soft):
     group = form.group_channels(channels)
     split = split_of(channels, group, form.groups, order, eight_bit)
-    return stretched(form, channels, split) | {
+    return stretched(form, channels, split, 2048) | {
         "CHANNELS": channels,
         "GROUP": group,
         "ORDER": order,
@@ -339,16 +341,25 @@ def state_steps(states, order, tokens, channels, dtype):
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
-def decode_warps(constants):
-    return (tiles.row_warps if not constants["SPLIT"] else tiles.gathering_warps)(constants["ROWS"], constants["WIDTH"])
-
-
-def encode_warps(constants, lanes=64 if torch.version.hip else 32):
-    """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
+def row_warps(constants, loads=2):
+    """So many loads of a tensor a thread; fewer where groups' largest values are gathered."""
     rows, width = constants["ROWS"], constants["WIDTH"]
+    return tiles.gathering_warps(rows, width) if constants["SPLIT"] else tiles.row_warps(rows, width, loads)
+
+
+def decode_warps(constants):
+    # what a channel has is found once for all rows of a thread
+    return row_warps(constants, 4 if constants["ORDER"] == 2 and constants["STRETCHES"] else 2)
+
+
+def encode_warps(constants, lanes=LANES):
+    """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
     if constants["KEEPS"]:
-        return tiles.token_warps(rows, width, lanes)
-    return tiles.start_warps(rows, width) if constants["MEANS"] and not constants["SPLIT"] else decode_warps(constants)
+        return tiles.token_warps(constants["ROWS"], constants["WIDTH"], lanes)
+    if constants["MEANS"] and not constants["SPLIT"]:
+        return tiles.start_warps(constants["ROWS"], constants["WIDTH"])
+    # a row's sums are soon found where few warps have parts of it
+    return row_warps(constants, 4 if constants["ORDER"] < 2 or constants["TRELLIS"] else 2)
 
 
 @functools.cache

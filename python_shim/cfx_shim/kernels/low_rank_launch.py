@@ -13,12 +13,12 @@ import triton
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
 from . import low_rank, residual_launch, side_by_side, tiles
-from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
+from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_decode import decode_kernel
 from .low_rank_pack import pack_kernel
 
-# rows of a factor that a program finds, numbers of the other one that it takes at a time, and turns of conjugate gradients
-_ROWS, _INNER, _STAGES, _TURNS = 16, 128, 2, 4
+# turns of conjugate gradients
+_TURNS = 4
 # rows that a program stores; rows and columns of a decoded tile
 _PACKED_ROWS, _DECODED = 32, (64, 64)
 
@@ -102,6 +102,17 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     )
 
 
+# rows of a factor that a program finds, numbers of the other one that it takes at a time, and how many times it reads ahead
+REVISE_TILES = {"ROWS": 16, "INNER": 128, "STAGES": 2}
+
+
+def search_tiles(columns):
+    """As many rows as registers have room for: fewer programs then add to the same sums."""
+    if columns > 64 or LANES > 32:
+        return REVISE_TILES
+    return {"ROWS": 32, "INNER": 64, "STAGES": 4} if columns == 64 else {"ROWS": 32, "INNER": 128, "STAGES": 3}
+
+
 def _columns(rank):
     return max(16, tiles.power_of_two(rank))
 
@@ -116,24 +127,24 @@ def _search(kept, x, message):
         "SIZES": CLASSES,
         "EDGES": EDGES,
         "TURNS": _TURNS,
-        "ROWS": _ROWS,
-        "INNER": _INNER,
-        "STAGES": _STAGES,
         "K": kept.columns,
         **OPTIONS,
     }
-    tiles_of = [triton.cdiv(length, _ROWS) for length in lengths]
+    search, revise = search_tiles(kept.columns), REVISE_TILES
+    tiles_of, revised = ([triton.cdiv(length, each["ROWS"]) for length in lengths] for each in (search, revise))
     last = len(kept.shares) - 1
     flags = kept.arrived, message, message.stride(0), message.shape[1] - 16, len(message)
     together = min(side_by_side.programs(x.device), blocks * max(tiles_of))
     if together:
-        low_rank.search_kernel[(together,)](*found, *flags, 0, 2 * last, *sizes, **known, **side_by_side.OPTIONS)
+        low_rank.search_kernel[(together,)](*found, *flags, 0, 2 * last, *sizes, **known, **search, **side_by_side.OPTIONS)
     else:
         for number in range(2 * last):
             grid = (blocks * tiles_of[number % 2],)
-            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, num_warps=_warps(kept.columns))
-    for side, count in enumerate(tiles_of):
-        low_rank.revise_kernel[(count, blocks)](*found, last, *sizes, OF_V=side == 1, **known, num_warps=_warps(kept.columns))
+            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, **search, num_warps=8)
+    for side, count in enumerate(revised):
+        low_rank.revise_kernel[(count, blocks)](
+            *found, last, *sizes, OF_V=side == 1, **known, **revise, num_warps=_warps(kept.columns)
+        )
 
 
 class _Room:

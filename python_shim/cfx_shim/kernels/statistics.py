@@ -52,7 +52,6 @@ def statistics_kernel(
     EIGHT_BIT: tl.constexpr,
     MEANS: tl.constexpr,
     AHEAD: tl.constexpr,
-    STAGES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
     """Grid: strips of a part's channels, one part after the other, blocks, sections. Of the tokens, ``taken`` that are
@@ -89,7 +88,7 @@ def statistics_kernel(
     mean = tl.zeros([STRIP], tl.float32)
     if MEANS > 0:
         sums = tl.zeros([64, STRIP], tl.float32)
-        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+        for begins in range(0, taken, 64 * AHEAD):
             for ahead in tl.static_range(AHEAD):
                 lane = begins + 64 * ahead + tl.arange(0, 64)
                 token = (lane * stride).to(tl.int64)[:, None]
@@ -104,7 +103,7 @@ def statistics_kernel(
     mixed_sum = tl.zeros([64, STRIP], tl.float32)
     trend_sum = tl.zeros([64, STRIP], tl.float32)
     if ORDER == 2 and SCALES != 1:
-        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+        for begins in range(0, taken, 64 * AHEAD):
             for ahead in tl.static_range(AHEAD):
                 value, last = left(
                     x, x_token, begin, codes, scales, mean, begins + 64 * ahead, taken, stride, channel, known, group,
@@ -119,7 +118,7 @@ def statistics_kernel(
             tl.debug_barrier()
             beta = beta_value(tl.load(payload + behind + channel, mask=known, other=0).to(tl.int8, bitcast=True))
     if SCALES > 0:
-        for begins in tl.range(0, taken, 64 * AHEAD, num_stages=STAGES):
+        for begins in range(0, taken, 64 * AHEAD):
             for ahead in tl.static_range(AHEAD):
                 value, last = left(
                     x, x_token, begin, codes, scales, mean, begins + 64 * ahead, taken, stride, channel, known, group,

@@ -4,8 +4,8 @@
 # most channels of a stretch, where a tile's rows need not be whole.
 _TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 
-# of 64 tokens each, how many tiles a statistics program reads before it adds the first to its sums
-AHEAD, STAGES, STATISTICS_WARPS = 1, 1, 8
+# of 64 tokens each, how many tiles a statistics program reads before it adds the first to its sums; and its threads
+AHEAD, STATISTICS_THREADS = 4, 256
 
 # of a trellis that a program of the interpreter finds side by side; on a GPU as many as a warp has threads
 PATHS = 256
@@ -29,15 +29,15 @@ def stretches(channels):
     return width, whole // width
 
 
-def rows_of_stretches(channels):
+def rows_of_stretches(channels, elements=_TILE):
     """(rows, columns, stretches of a token) of a tile whose rows are ``stretches`` of one token's channels."""
     width, count = stretches(channels)
-    return _TILE // width, width, count
+    return elements // width, width, count
 
 
-def row_warps(rows, width):
-    """Four loads a thread at most, four warps at least where there is work for them."""
-    return max(1, min(8, rows * width // (_LOAD * 32 * 2)))
+def row_warps(rows, width, loads=2):
+    """So many loads of a tensor a thread, eight warps at most."""
+    return max(1, min(8, rows * width // (_LOAD * 32 * loads)))
 
 
 def gathering_warps(rows, width):

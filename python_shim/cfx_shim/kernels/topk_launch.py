@@ -3,7 +3,7 @@
 import triton
 
 from . import formats, tiles
-from .launch import OPTIONS, TYPES, decode_warps, interpreted, split_of, state_steps, take_statistics, three
+from .launch import OPTIONS, TYPES, interpreted, row_warps, split_of, state_steps, take_statistics, three
 from .per_token_launch import counter
 from .topk import decode_kernel, encode_kernel
 
@@ -57,7 +57,7 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
         peers,
         int(first),
         **known,
-        num_warps=decode_warps(known),
+        num_warps=row_warps(known),
         **OPTIONS,
     )
 
@@ -77,7 +77,7 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
         tokens,
         own,
         **known,
-        num_warps=decode_warps(known),
+        num_warps=row_warps(known),
         **OPTIONS,
     )
 

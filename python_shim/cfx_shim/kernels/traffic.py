@@ -4,8 +4,8 @@ Bytes an element are those of the tensor and of the state, each counted once whe
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
 bits, 1/32 of its bytes; of low rank's, the factors and products with them; with statistics of the step before, the sums of a
-sample's 128 tokens, which the next program finds in cache. Caches may serve a part: what the encode launch
-reads, the statistics launch has just read, and what a program of the launch of paths reads again, it has itself.
+sample's 128 tokens, which the next program finds in cache. Caches may serve a part: what a launch reads, the one before has just
+read.
 """
 
 from ..codecs import _factor_fit, _sample
@@ -15,11 +15,10 @@ from .formats import Fitted, Largest, LowRank, PerToken
 LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 # of those that need no statistics, or only with order 2
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
-# the second one finds the paths too
-_TRELLIS_LAUNCHES = {"encode": ("statistics", "paths"), "decode": ("decode",)}
-# where the message's scales of channels are those of the step before; tokens' scales then take a launch of their own before paths
+# a path is a thread's and what comes before and after it an element's, so they are launches of their own
+_ON_TRELLIS = ("scales", "paths", "levels")
+# where the message's scales of channels are those of the step before
 _WITH_HISTORY = {"encode": ("encode",), "decode": ("decode",)}
-_TRELLIS_WITH_HISTORY = {"encode": ("scales", "paths alone"), "decode": ("decode",)}
 # "search" finds factors for each other, U and V by turns, and "revise" the last of each
 _LOW_RANK_LAUNCHES = {
     "encode": ("open", "largest", "residual", "search", "revise", "revise", "pack", "decode"),
@@ -51,10 +50,12 @@ def launches(form, order=1, statistics="exact"):
         return known if order == 1 else known | {"encode": known["encode"][:-1]}
     elif isinstance(form, (PerToken, Largest)):
         return LAUNCHES if order == 2 else _LONE_LAUNCHES
-    elif statistics == "previous":
-        return _TRELLIS_WITH_HISTORY if form.trellis else _WITH_HISTORY
-    else:
-        return _TRELLIS_LAUNCHES if form.trellis else LAUNCHES
+    known = _WITH_HISTORY if statistics == "previous" else LAUNCHES
+    if not form.trellis:
+        return known
+    # without a state there are levels to choose only where a path leaves more than one
+    behind = _ON_TRELLIS if form.bits > 1 or order > 0 else _ON_TRELLIS[:-1]
+    return known | {"encode": (*known["encode"][:-1], *behind)}
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, passes: int = 1) -> int:
@@ -69,11 +70,10 @@ def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool =
     if launch == "encode":
         return item_bytes + 2 * state
     if launch == "paths":
-        # the state three times, and moved; the ways to all states, of which the way back reads an eighth, beside the payload
-        return passes * item_bytes + 4 * state + 1
-    if launch == "paths alone":
-        # one pass less
-        return (passes - 1) * item_bytes + 3 * state + 1
+        # the ways to all states, of which the way back reads an eighth
+        return item_bytes + state + 1
+    if launch == "levels":
+        return passes * item_bytes + 2 * state
     if launch in ("largest", "residual", "wide residual"):
         # the residual goes to the next launches in float16 or float32
         return item_bytes + state + {"largest": 0, "residual": 2, "wide residual": 4}[launch]
