@@ -140,7 +140,8 @@ def _search(kept, x, message):
     else:
         for number in range(2 * last):
             grid = (blocks * tiles_of[number % 2],)
-            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, **search, num_warps=8)
+            warps = 8 if LANES == 32 else _warps(kept.columns)
+            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, **search, num_warps=warps)
     for side, count in enumerate(revised):
         low_rank.revise_kernel[(count, blocks)](
             *found, last, *sizes, OF_V=side == 1, **known, **revise, num_warps=_warps(kept.columns)
