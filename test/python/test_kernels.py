@@ -1,11 +1,14 @@
-"""Kernels give the bytes and the bits of plain torch: see interpreted for what is compared."""
+"""Kernels give the bytes and the bits of plain torch: see interpreted for what is compared, in Triton's interpreter and, where
+there is one, on a GPU."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="kernels need Triton, which this torch comes without")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -15,13 +18,17 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {"alone": 466, "steps": 30, "keyframes": 240, "low rank": 100}
 
 
-@pytest.fixture(scope="module", params=CASES)
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="module", params=itertools.product(DEVICES, CASES), ids="-".join)
 def differences(request):
     """(kind of cases, case -> what differs)."""
-    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "interpreted"), request.param]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    device, kind = request.param
+    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "interpreted"), kind]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ | {"CFX_KERNELS_ON": device})
     assert ran.returncode == 0, ran.stderr[-4000:]
-    return request.param, json.loads(ran.stdout)
+    return kind, json.loads(ran.stdout)
 
 
 def test_payloads_states_and_decoded_values_are_those_of_plain_torch_bit_for_bit(differences):

@@ -1,6 +1,7 @@
 """The row kernels compiled ahead of time, and the launches of a call: see artefacts.py, whose measures these are."""
 
 import collections
+import re
 
 import pytest
 import torch
@@ -133,6 +134,18 @@ def test_a_state_in_8_bits_moves_4_bytes_an_element_and_6_with_a_predictor(kind,
     threads = warps(kind, known) * kernel.metadata.target.warp_size
     assert (wide(kernel) + kept_in_bytes(kernel)) * threads / (known["ROWS"] * known["WIDTH"]) == bytes_an_element
     assert traffic.bytes_an_element(kind, order, item_bytes=2, eight_bit=True) == bytes_an_element
+
+
+@pytest.mark.parametrize("kind, codec, order", [("encode", "lm2", 2), ("decode", "lm2", 2), ("decode", "binary", 1), ("levels", "tcq2", 2)])
+@pytest.mark.parametrize("eight_bit", [False, True])
+def test_no_thread_stores_a_state_before_all_have_loaded_theirs(kind, codec, order, eight_bit):
+    """For Triton may have one thread store what another one loads."""
+    lines = compiled(kind, codec, 3072, order, "sm_90", eight_bit)[0].asm["ptx"].splitlines()
+    loads, stores, barriers = (
+        [at for at, line in enumerate(lines) if re.search(form, line)]
+        for form in (r"\bld\.global.*\.v[24]\.b32", r"\bst\.global.*\.v[24]\.b32", r"\bbar\.sync")
+    )
+    assert any(loads[-1] < barrier < stores[0] for barrier in barriers)
 
 
 @pytest.mark.parametrize("target", TARGETS)

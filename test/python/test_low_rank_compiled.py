@@ -119,6 +119,7 @@ def launches_of(rank, monkeypatch, order=1, channels=CHANNELS, feedback=True, to
 def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(target, rank, monkeypatch, tmp_path):
     # on AMD's programs never wait for each other
     monkeypatch.setattr(low_rank_launch, "LANES", TARGETS[target].warp_size)
+    monkeypatch.setattr(low_rank_launch, "_capability", lambda _: (9, 0) if target == "sm_90" else None)
     found, _ = launches_of(rank, monkeypatch, together=0 if target == "gfx942" else 2)
     monkeypatch.undo()
     assert set(found) == {"open", "residual", "residual WRITES", "search", "revise", "revise OF_V", "pack", "decode"}
@@ -127,8 +128,8 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
         built = compiled(kernel, known, target)
         registers, spilled = resources(built, tmp_path)
         assert spilled == 0 and registers <= 256, (name, registers, spilled)
-        # all that sm_89 and gfx942 have
-        assert built.metadata.shared <= (65536 if target == "gfx942" else 101376), name
+        # all that gfx942 has, sm_90, and of the others sm_89
+        assert built.metadata.shared <= {"gfx942": 65536, "sm_90": 232448}.get(target, 101376), name
         threads = known.get("num_warps", 4) * built.metadata.target.warp_size
         if name.startswith(("search", "revise")):
             # x and the other factor, 16 bytes at a time, ahead of what is multiplied where there are such copies

@@ -106,11 +106,16 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
 REVISE_TILES = {"ROWS": 16, "INNER": 128, "STAGES": 2}
 
 
-def search_tiles(columns):
-    """As many rows as registers have room for: fewer programs then add to the same sums."""
-    if columns > 64 or LANES > 32:
+def search_tiles(columns, capability=None):
+    """As many rows as registers have room for, on a GPU of that CUDA ``capability``: fewer programs then add to the same sums."""
+    if LANES > 32 or columns > 64 and capability != (9, 0):
         return REVISE_TILES
     return {"ROWS": 32, "INNER": 64, "STAGES": 4} if columns == 64 else {"ROWS": 32, "INNER": 128, "STAGES": 3}
+
+
+@functools.cache
+def _capability(device):
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
 def _columns(rank):
@@ -130,7 +135,7 @@ def _search(kept, x, message):
         "K": kept.columns,
         **OPTIONS,
     }
-    search, revise = search_tiles(kept.columns), REVISE_TILES
+    search, revise = search_tiles(kept.columns, _capability(x.device)), REVISE_TILES
     tiles_of, revised = ([triton.cdiv(length, each["ROWS"]) for length in lengths] for each in (search, revise))
     last = len(kept.shares) - 1
     flags = kept.arrived, message, message.stride(0), message.shape[1] - 16, len(message)

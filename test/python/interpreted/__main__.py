@@ -1,6 +1,8 @@
 """The kernels in Triton's interpreter against plain torch, bit for bit; a program, because the interpreter is chosen by the
 environment before Triton is imported: ``python test/python/interpreted alone``. Prints one JSON object: case -> what
 differs (an empty text: nothing). In every second case programs go backwards.
+
+``CFX_KERNELS_ON=cuda``: the kernels on a GPU instead. ``alone 3/16``: of 16 parts of the cases the one numbered 3, from 0 on.
 """
 
 import contextlib
