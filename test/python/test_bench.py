@@ -237,8 +237,8 @@ def test_what_other_statistics_spare_is_modelled():
     # a launch over an eighth of the tokens
     assert encoding("lm1", 2, "sampled", 1024) == (5 / 8 + 8, 2)
     assert encoding("binary", 1, "previous") == (6, 1) and encoding("lm1", 2, "previous") == (8, 1)
-    # scales first, and then paths with a pass less
-    assert encoding("tcq1", 2, "previous") == (5 + 2 + 9 + 1, 2) and encoding("tcq2", 2, "previous") == (5 + 4 + 9 + 1, 2)
+    # scales, paths and levels, for which one bit needs the tensor no more
+    assert encoding("tcq1", 2, "previous") == (5 + 6 + 6, 3) and encoding("tcq2", 2, "previous") == (5 + 6 + 8, 3)
 
 
 @pytest.mark.parametrize("name", ["binary", "int2", "topk", "lowrank_int4_r8"])

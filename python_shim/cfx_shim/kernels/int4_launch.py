@@ -1,6 +1,5 @@
 """Launches of ``codecs.int4``; the counterpart of ``launch`` for it, under the same conditions."""
 
-import torch
 import triton
 
 from ..codecs import _log_scales, int4

@@ -70,35 +70,14 @@ def scales_of(
     """``units_of``, the place behind [N, C] codes; with a ``SPLIT``, as in ``states.read_state``, for each 8 channels."""
     if SPLIT > 0:
         row = tile * ROWS + tl.arange(0, ROWS)
-        token = row // GROUPS
-        place, kept = scales_within(
-            token, token < tokens, row % GROUPS, tl.zeros([ROWS], tl.int32), tokens, CHANNELS, WIDTH, GROUP, 8, SPLIT
-        )
+        token, within = row // GROUPS, tl.arange(0, WIDTH // 8)[None, :] * 8
+        channel = (row % GROUPS * GROUP)[:, None] + within
+        kept = (token < tokens)[:, None] & (within < GROUP) & (channel < CHANNELS)
+        place = scale_of(token[:, None], channel, tokens, CHANNELS, SPLIT)
     else:
         place, kept = units_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
         place = tl.cast(tokens, tl.int64) * CHANNELS + place
     return place, kept
-
-
-@triton.jit
-def scales_within(
-    token,
-    known,
-    part,
-    begin,
-    tokens,
-    CHANNELS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    GROUP: tl.constexpr,
-    EACH: tl.constexpr,
-    SPLIT: tl.constexpr,
-):
-    """For each ``EACH`` channels of rows [R], which are ``WIDTH`` channels from ``begin`` on of a token's ``part`` of ``GROUP``:
-    ``scale_of`` and whether they exist."""
-    within = begin[:, None] + tl.arange(0, WIDTH // EACH)[None, :] * EACH
-    channel = (part * GROUP)[:, None] + within
-    kept = known[:, None] & (within < GROUP) & (channel < CHANNELS)
-    return scale_of(token[:, None], channel, tokens, CHANNELS, SPLIT), kept
 
 
 @triton.jit
