@@ -54,8 +54,8 @@ def decode_kernel(
     CONTINUES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: tiles as in ``placement.tile_at``, blocks, sections; constants as for encode. ``out`` takes [B, N, C] without a state and beside one in 8 bits; else the base is
-    the result.
+    """Grid: tiles as in ``placement.tile_at``, blocks, sections; constants as for encode. ``out`` takes [B, N, C] without a state
+    and beside one in 8 bits; else the base is the result.
 
     ``DTYPE``: the tensors' own.
     """

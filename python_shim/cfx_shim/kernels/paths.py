@@ -1,9 +1,9 @@
 """The search for the paths of least error through the trellis of ``codecs._trellis``, whose docstring names what is used here.
 
-A thread finds a path, and loads of eight elements what it needs while it works on the eight before. Costs of the 8 states are 8 registers, and so are 8 words that say by which way the best path to each
-state came: bit j for the j-th of 32 elements, whether from the state before with t''' = 1. That bit is the element's t''', so a
-word and the state at its end hold all trellis bits of the 32, and those of the state before them. Words go to a scratch, a byte an
-element, of which the way back reads one in eight.
+A thread finds a path, and loads of eight elements what it needs while it works on the eight before. Costs of the 8 states are 8
+registers, and so are 8 words that say by which way the best path to each state came: bit j for the j-th of 32 elements, whether from
+the state before with t''' = 1. That bit is the element's t''', so a word and the state at its end hold all trellis bits of the 32, and
+those of the state before them. Words go to a scratch, a byte an element, of which the way back reads one in eight.
 """
 
 import triton
