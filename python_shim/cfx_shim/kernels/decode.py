@@ -88,7 +88,7 @@ def decode_kernel(
                 code |= bit_planes.unpack(words, ROWS, WIDTH) << (bit // 4 * 4)
     decoded = reconstruct(code, u[:, None] * v, LEVELS)
     if MEANS > 0:
-        decoded = decoded + means_at(payload + scales + tokens * CODE_BYTES, channel, inside, MEANS)
+        decoded = decoded + means_at(payload + scales + tokens * CODE_BYTES, channel, there, MEANS)
     out += block.to(tl.int64) * tokens * CHANNELS + place
     if STARTS >= 1:
         new = start_state(
