@@ -6,7 +6,7 @@ import triton.language as tl
 from . import bit_planes, digits, trellis
 from .arithmetic import beta_value, half_scale_value, narrowed, small_float_value
 from .means import means_at
-from .placement import chosen, rank_of, tile_at
+from .placement import chosen, rank_of, stretch_tile
 from .reconstruct import moved, reconstruct
 from .starts import start_state
 from .states import read_at, write_state
@@ -54,7 +54,7 @@ def decode_kernel(
     CONTINUES: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: tiles as in ``placement.tile_at``, blocks, sections; constants as for encode. ``out`` takes [B, N, C] without a state
+    """Grid: tiles as in ``placement.stretch_tile``, blocks, sections; constants as for encode. ``out`` takes [B, N, C] without a state
     and beside one in 8 bits; else the base is the result.
 
     ``DTYPE``: the tensors' own.
@@ -62,7 +62,7 @@ def decode_kernel(
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     out, state, offset = chosen(section, out0, out1, out2, state0, state1, state2, offset0, offset1, offset2)
     payload = message + rank_of(block, own) * message_stride + offset
-    row, _, known, channel, there, place, inside, byte, kept, scale_place, scale_kept = tile_at(
+    row, _, known, channel, there, place, inside, byte, kept, scale_place, scale_kept = stretch_tile(
         tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS, STRETCHES, SPLIT
     )
     scales = (2 if HALF_SCALES else 1) * (GROUPS * tokens + CHANNELS)

@@ -127,7 +127,7 @@ def decode_constants(form, channels, order, eight_bit, soft, dtype, start=_START
 
 
 def stretched(form, channels, whole, *elements):
-    """Constants of tiles of so many ``elements`` as in ``placement.tile_at``; ``whole``: whether rows have to be."""
+    """Constants of tiles of so many ``elements`` as in ``placement.stretch_tile``; ``whole``: whether rows have to be."""
     group = form.group_channels(channels)
     if whole:
         rows, width = tiles.rows_and_width(group, form.groups)
@@ -287,7 +287,7 @@ def paths_constants(form, channels, order, eight_bit, soft, lanes=LANES):
 def levels_constants(form, channels, order, feedback, eight_bit, soft):
     group = form.group_channels(channels)
     split = split_of(channels, group, form.groups, order, eight_bit)
-    return stretched(form, channels, split, 2048) | {
+    return stretched(form, channels, split, tiles.LEVELS_TILE) | {
         "CHANNELS": channels,
         "GROUP": group,
         "ORDER": order,

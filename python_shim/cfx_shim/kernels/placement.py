@@ -114,7 +114,7 @@ def scale_of(token, channel, tokens, channels, split):
 
 
 @triton.jit
-def tile_at(
+def stretch_tile(
     tile,
     tokens,
     CHANNELS: tl.constexpr,

@@ -7,6 +7,9 @@ _TILE, _LOAD, _STRIP_BYTES, _STRETCH = 4096, 8, 32, 1024
 # of 64 tokens each, how many tiles a statistics program reads before it adds the first to its sums; and its threads
 AHEAD, STATISTICS_THREADS = 4, 256
 
+# elements of a tile of levels on a trellis, whose choice takes registers
+LEVELS_TILE = 2048
+
 # of a trellis that a program of the interpreter finds side by side; on a GPU as many as a warp has threads
 PATHS = 256
 

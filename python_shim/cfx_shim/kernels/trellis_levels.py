@@ -7,7 +7,7 @@ import triton.language as tl
 
 from . import bit_planes
 from .arithmetic import beta_value, small_float_value, widened
-from .placement import chosen, rank_of, tile_at
+from .placement import chosen, rank_of, stretch_tile
 from .reconstruct import moved, reconstruct
 from .states import read_at, write_state
 from .trellis import bytes_before, nearest, signs_and_indices, subsets
@@ -49,7 +49,7 @@ def levels_kernel(
     V_BIAS: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: tiles as in ``placement.tile_at``, blocks, sections; the state moves with orders 1 and 2.
+    """Grid: tiles as in ``placement.stretch_tile``, blocks, sections; the state moves with orders 1 and 2.
 
     Of payloads that hold their scales and their trellis plane. ``UPPER``: the upper half of ``LEVELS``.
     """
@@ -59,7 +59,7 @@ def levels_kernel(
     rank = rank_of(block, own)
     payload = message + rank * message_stride + offset
     planes, plane = payload + 2 * tokens + CHANNELS, tokens * ((CHANNELS + 7) // 8)
-    row, token, known, channel, there, place, inside, byte, kept, scale_place, scale_kept = tile_at(
+    row, token, known, channel, there, place, inside, byte, kept, scale_place, scale_kept = stretch_tile(
         tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, 2, STRETCHES, SPLIT
     )
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
