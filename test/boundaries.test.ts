@@ -78,7 +78,7 @@ const OFFLINE: { [folder: string]: string } = {
 /** Written from formulas alone, to compare with: shares no code with what it is compared with. */
 const INDEPENDENT = { cfx_bench: { paper: 'functools numpy' } };
 const STANDARD = new Set(
-  'argparse atexit collections concurrent contextlib ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math operator os platform queue re secrets socket stat statistics struct sys threading time traceback types typing uuid warnings weakref'.split(
+  'argparse atexit collections concurrent contextlib contextvars ctypes dataclasses datetime enum fcntl functools hashlib importlib inspect itertools json math operator os platform queue re secrets socket stat statistics struct sys threading time traceback types typing uuid warnings weakref'.split(
     ' ',
   ),
 );

@@ -57,3 +57,24 @@ test(
   },
   LIMIT_MS,
 );
+
+test(
+  'calls are made again with the oldest Triton as with the newest',
+  async () => {
+    const ofTests = [
+      '-c',
+      'python_shim/pyproject.toml',
+      '-p',
+      'no:cacheprovider',
+      '-q',
+      'test/python/test_repeat_stub_driver.py',
+    ];
+    const stdout = execFileSync(pythonOfTests(), ['-m', 'pytest', ...ofTests], {
+      cwd: ROOT,
+      env: { ...process.env, PYTHONPATH: await installed(), TRITON_INTERPRET: '' },
+      encoding: 'utf8',
+    });
+    expect(stdout).toMatch(/^\d+ passed in/m);
+  },
+  LIMIT_MS,
+);

@@ -20,6 +20,8 @@ class _Kind:
     centred = trellis = False
     # a payload is what a search found, whose sums only the sender takes, in an order of its own
     searched = False
+    # to encode takes launches of kernels, and no operation of torch's
+    only_launches = True
     # of a channel's scale in a payload
     channel_bytes = 0
 
@@ -143,6 +145,7 @@ class Fitted(LowRank):
 class Subspace(LowRank):
     """Factors as in ``codecs.lowrank``; ``four_bits``: as in ``codecs.lowrank_int4``."""
 
+    only_launches = False
     four_bits: bool
 
 

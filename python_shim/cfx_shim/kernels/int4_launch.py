@@ -6,6 +6,7 @@ from ..codecs import _log_scales, int4
 from . import tiles
 from .int4 import decode_kernel, encode_kernel, means_kernel
 from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
+from .repeat import run
 
 # what the search for a scale takes beside what decoding does
 _OF_SEARCH = ("MANTISSAS", "THRESHOLDS", "CANDIDATES", "UP", "DOWN", "ROUNDER", "SMALLEST")
@@ -54,7 +55,9 @@ def encode(xs, states, message, offsets, own, order, first, continues=False):
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     strip = tiles.strip(channels, xs[0].element_size(), blocks * len(xs), interpreted=interpreted())
     sections, strides = (message, *three(offsets)), (xs[0].stride(0), xs[0].stride(1), message.stride(0))
-    means_kernel[(triton.cdiv(channels, strip), blocks, len(xs))](
+    run(
+        means_kernel,
+        (triton.cdiv(channels, strip), blocks, len(xs)),
         *three(xs),
         *sections,
         *strides,
@@ -67,7 +70,9 @@ def encode(xs, states, message, offsets, own, order, first, continues=False):
         **OPTIONS,
     )
     known = encode_constants(channels, interpreted(), order, continues, eight_bit)
-    encode_kernel[_grid(known, tokens, blocks, len(xs))](
+    run(
+        encode_kernel,
+        _grid(known, tokens, blocks, len(xs)),
         *three(xs),
         *three(states or xs),
         *sections,
@@ -87,7 +92,9 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype, 
     """See ``launch.decode``, likewise."""
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
     known = decode_constants(channels, interpreted(), order, continues, eight_bit)
-    decode_kernel[_grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states))](
+    run(
+        decode_kernel,
+        _grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states)),
         *three(outs or states),
         *three(states or outs),
         message,

@@ -17,6 +17,7 @@ from .decode import decode_kernel
 from .encode import encode_kernel
 from .formats import MOST_SECTIONS
 from .paths import paths_kernel
+from .repeat import run, scratch
 from .statistics import statistics_kernel
 from .trellis_levels import levels_kernel
 
@@ -187,7 +188,9 @@ def encode(
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
     workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
-    encode_kernel[_row_grid(constants, tokens, blocks, len(xs))](
+    run(
+        encode_kernel,
+        _row_grid(constants, tokens, blocks, len(xs)),
         *three(xs),
         *three(states or xs),
         message,
@@ -226,7 +229,9 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
     others = blocks * len(xs) * (2 if rest else 1)
     strip = tiles.strip(group, xs[0].element_size(), others, reads_groups or order == 2, soft)
     strips = triton.cdiv(group, strip) + triton.cdiv(rest, strip)
-    statistics_kernel[(strips, blocks, len(xs))](
+    run(
+        statistics_kernel,
+        (strips, blocks, len(xs)),
         *three(xs),
         *three(states or xs),
         message,
@@ -256,12 +261,20 @@ def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
     constants = paths_constants(form, channels, order, eight_bit, interpreted())
     programs = triton.cdiv(tokens * constants["PATHS"], constants["LANES"])
     words = len(xs) * blocks * programs * 8 * constants["BLOCKS"] * constants["LANES"]
-    paths_kernel[(programs, blocks, len(xs))](
-        *ours, torch.empty(words, dtype=torch.int32, device=message.device), *place, **constants, num_warps=1, **OPTIONS
+    run(
+        paths_kernel,
+        (programs, blocks, len(xs)),
+        *ours,
+        scratch(words, torch.int32, message.device),
+        *place,
+        **constants,
+        num_warps=1,
+        **OPTIONS,
     )
     if form.bits > 1 or order > 0:
         constants = levels_constants(form, channels, order, feedback, eight_bit, interpreted())
-        levels_kernel[(tiles_of(constants, tokens, 2), blocks, len(xs))](*ours, *place, **constants, num_warps=row_warps(constants), **OPTIONS)
+        grid = (tiles_of(constants, tokens, 2), blocks, len(xs))
+        run(levels_kernel, grid, *ours, *place, **constants, num_warps=row_warps(constants), **OPTIONS)
 
 
 def paths_constants(form, channels, order, eight_bit, soft, lanes=LANES):
@@ -317,7 +330,9 @@ def decode(
     start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
     constants = decode_constants(form, channels, 0 if keyframe else order, eight_bit, interpreted(), dtype, start)
     sections = len(states or outs)
-    decode_kernel[(tiles_of(constants, tokens, form.groups), blocks, sections)](
+    run(
+        decode_kernel,
+        (tiles_of(constants, tokens, form.groups), blocks, sections),
         *three(outs or states),
         *three(states or outs),
         message,

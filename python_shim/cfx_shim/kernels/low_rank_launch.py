@@ -16,6 +16,7 @@ from . import low_rank, residual_launch, side_by_side, tiles
 from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
 from .low_rank_decode import decode_kernel
 from .low_rank_pack import pack_kernel
+from .repeat import run, scratch
 
 # turns of conjugate gradients
 _TURNS = 4
@@ -28,13 +29,15 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
     peers, tokens, channels = xs[0].shape
     blocks, rank = peers - (own < peers), form.rank(tokens, channels)
     kept = _room(message.device, blocks * len(xs), tokens, channels, rank, _factor_fit.ROUNDS + 1)
-    x = torch.empty((blocks * len(xs), tokens, channels), dtype=torch.float16, device=message.device)
+    x = scratch((blocks * len(xs), tokens, channels), torch.float16, message.device)
     call = kept.largest, xs, states, message, offsets, own, order
     residual_launch.begin(form, kept.sums, xs, states, message, offsets, own, order, first)
     residual_launch.take(form, None, *call, measures=True, follows=False)
     residual_launch.take(form, x, *call, measures=False, follows=not feedback)
     _search(kept, x, message)
-    pack_kernel[(triton.cdiv(tokens, _PACKED_ROWS) + triton.cdiv(channels, _PACKED_ROWS), blocks, len(xs))](
+    run(
+        pack_kernel,
+        (triton.cdiv(tokens, _PACKED_ROWS) + triton.cdiv(channels, _PACKED_ROWS), blocks, len(xs)),
         kept.shares[-1],
         *kept.grams[-1],
         kept.largest,
@@ -73,7 +76,9 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         message.shape[0] - (own < message.shape[0]),
         len(states or outs),
     )
-    decode_kernel[grid](
+    run(
+        decode_kernel,
+        grid,
         *three(outs or states),
         *three(states or outs),
         message,
@@ -141,16 +146,15 @@ def _search(kept, x, message):
     flags = kept.arrived, message, message.stride(0), message.shape[1] - 16, len(message)
     together = min(side_by_side.programs(x.device), blocks * max(tiles_of))
     if together:
-        low_rank.search_kernel[(together,)](*found, *flags, 0, 2 * last, *sizes, **known, **search, **side_by_side.OPTIONS)
+        run(low_rank.search_kernel, (together,), *found, *flags, 0, 2 * last, *sizes, **known, **search, **side_by_side.OPTIONS)
     else:
         for number in range(2 * last):
             grid = (blocks * tiles_of[number % 2],)
             warps = 8 if LANES == 32 else _warps(kept.columns)
-            low_rank.search_kernel[grid](*found, *flags, number, number + 1, *sizes, **known, **search, num_warps=warps)
+            run(low_rank.search_kernel, grid, *found, *flags, number, number + 1, *sizes, **known, **search, num_warps=warps)
     for side, count in enumerate(revised):
-        low_rank.revise_kernel[(count, blocks)](
-            *found, last, *sizes, OF_V=side == 1, **known, **revise, num_warps=_warps(kept.columns)
-        )
+        side_of = {"OF_V": side == 1, "num_warps": _warps(kept.columns)}
+        run(low_rank.revise_kernel, (count, blocks), *found, last, *sizes, **side_of, **known, **revise)
 
 
 class _Room:

@@ -4,9 +4,12 @@
 change tensors in place and return nothing.
 """
 
+import functools
+
 import torch
 
 from . import formats, int4_launch, launch, low_rank_launch, per_token_launch, subspace_launch, topk_launch
+from .repeat import Repeated
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
@@ -66,18 +69,19 @@ encode, decode = torch.ops.cfx.encode.default, torch.ops.cfx.decode.default
 class Encoding:
     """``encode`` into ``message`` with all arguments but ``xs`` bound. The first ``xs`` only say of what kind the others are."""
 
-    def __init__(self, xs, states, message, **how):
-        self._bound, self._how = (states, message), how
+    def __init__(self, xs, states, message, codec, **how):
+        call = functools.partial(encode, states=states, message=message, codec=codec, **how)
+        self._call = Repeated(call) if formats.of(codec).only_launches else call
 
     def __call__(self, xs):
-        encode(xs, *self._bound, **self._how)
+        self._call(xs)
 
 
 class Decoding:
     """``decode`` out of ``message`` with all arguments but ``outs`` bound."""
 
     def __init__(self, states, message, **how):
-        self._bound, self._how = (states, message), how
+        self._call = Repeated(functools.partial(decode, states=states, message=message, **how))
 
     def __call__(self, outs):
-        decode(outs, *self._bound, **self._how)
+        self._call(outs)

@@ -10,6 +10,7 @@ from ..codecs import _log_scales
 from . import tiles
 from .launch import OPTIONS, TYPES, interpreted, state_steps, take_statistics, three
 from .per_token import decode_kernel, encode_kernel
+from .repeat import run
 
 
 def constants(form, channels, soft, order=0, eight_bit=False, starts=0, continues=False):
@@ -48,7 +49,9 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, keyf
     if order == 2:
         take_statistics(form, xs, states, message, offsets, own, order)
     known = encode_constants(form, channels, interpreted(), order, feedback, eight_bit, starts, continues)
-    encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
+    run(
+        encode_kernel,
+        _grid(known, tokens, peers - (own < peers), len(xs)),
         *three(xs),
         *three(states or xs),
         message,
@@ -74,7 +77,9 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
     starts, order = (order, 0) if keyframe else (0, order)
     known = constants(form, channels, interpreted(), order, eight_bit, starts, continues)
-    decode_kernel[_grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states))](
+    run(
+        decode_kernel,
+        _grid(known, tokens, message.shape[0] - (own < message.shape[0]), len(outs or states)),
         *three(outs or states),
         *three(states or outs),
         message,

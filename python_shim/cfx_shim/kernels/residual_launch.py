@@ -4,6 +4,7 @@ import triton
 
 from . import residual, tiles
 from .launch import OPTIONS, interpreted, split_of, state_steps, take_statistics, three
+from .repeat import run
 
 # of what is opened, to a program
 _WORDS = 1024
@@ -12,7 +13,9 @@ _WORDS = 1024
 def begin(form, sums, xs, states, message, offsets, own, order, first):
     """``sums`` int32, all that launches add to, become 0; and with order 2 betas are written. The rest as in ``launch.encode``."""
     words = min(_WORDS, tiles.power_of_two(len(sums)))
-    residual.open_kernel[(triton.cdiv(len(sums), words),)](
+    run(
+        residual.open_kernel,
+        (triton.cdiv(len(sums), words),),
         sums,
         len(sums),
         message,
@@ -35,7 +38,9 @@ def take(form, found, largest, xs, states, message, offsets, own, order, measure
     peers, tokens, channels = xs[0].shape
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     rows, width = tiles.rows_and_width(channels, 1)
-    residual.residual_kernel[(triton.cdiv(tokens, rows), peers - (own < peers), len(xs))](
+    run(
+        residual.residual_kernel,
+        (triton.cdiv(tokens, rows), peers - (own < peers), len(xs)),
         *three(xs),
         *three(states or xs),
         largest if found is None else found,

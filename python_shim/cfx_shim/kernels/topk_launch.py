@@ -5,6 +5,7 @@ import triton
 from . import formats, tiles
 from .launch import OPTIONS, TYPES, interpreted, row_warps, split_of, state_steps, take_statistics, three
 from .per_token_launch import counter
+from .repeat import run
 from .topk import decode_kernel, encode_kernel
 
 
@@ -41,7 +42,9 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
         take_statistics(formats.Largest(), xs, states, message, offsets, own, order)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     known = encode_constants(channels, order, feedback, eight_bit, interpreted())
-    encode_kernel[_grid(known, tokens, peers - (own < peers), len(xs))](
+    run(
+        encode_kernel,
+        _grid(known, tokens, peers - (own < peers), len(xs)),
         *three(xs),
         *three(states or xs),
         message,
@@ -67,7 +70,9 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
     eight_bit, *steps = state_steps(states, order, tokens, channels, dtype)
     known = decode_constants(channels, order, eight_bit, interpreted(), dtype)
     blocks = message.shape[0] - (own < message.shape[0])
-    decode_kernel[_grid(known, tokens, blocks, len(states or outs))](
+    run(
+        decode_kernel,
+        _grid(known, tokens, blocks, len(states or outs)),
         *three(outs or states),
         *three(states or outs),
         message,
