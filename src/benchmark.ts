@@ -69,6 +69,11 @@ export interface CodecRow {
    */
   encodeMicroseconds: number;
   /**
+   * What a GPU does behind the send for the next step's statistics; null: nothing, or within what encoding takes.
+   * @fraction
+   */
+  keepMicroseconds: number | null;
+  /**
    * Of one peer's block.
    * @fraction
    */

@@ -28,6 +28,7 @@ export interface Measured
     [codec: string]: Pick<CodecRow, 'path' | 'graph'> & {
       copySeconds: number;
       encodeSeconds: number;
+      keepSeconds: number | null;
       decodeSeconds: number;
       traffic: { encode: Traffic; decode: Traffic } | null;
     };
@@ -82,7 +83,7 @@ export function assembleBenchmark(
     model: { ...model, copyMicroseconds: timeOf(2 * blockBytes, 1, model) },
     codecs: job.codecs.map((entry): CodecRow => {
       const { codec, order, statistics, paper } = entry;
-      const { traffic, copySeconds, encodeSeconds, decodeSeconds, ...how } = measured.times[codec]!;
+      const { traffic, copySeconds, encodeSeconds, keepSeconds, decodeSeconds, ...how } = measured.times[codec]!;
       const payloadBytes = sectionBytes(codec, order, tokens, channels, dtype);
       const large = measured.large?.codecs[codec];
       const step = measured.steps?.[codec];
@@ -98,6 +99,7 @@ export function assembleBenchmark(
         ...how,
         copyMicroseconds: 1e6 * copySeconds,
         encodeMicroseconds: 1e6 * encodeSeconds,
+        keepMicroseconds: keepSeconds === null ? null : 1e6 * keepSeconds,
         decodeMicroseconds: 1e6 * decodeSeconds,
         shareOfDemoStep: step === undefined || demoStepMilliseconds === null ? null : (1e3 * step) / demoStepMilliseconds,
         largeOverCopy: large ? large.codeSeconds / large.copySeconds : null,

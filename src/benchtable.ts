@@ -113,6 +113,11 @@ function times(benchmark: CodecBenchmark): string[] {
   return [
     `Measured: medians of ${repeats} interleaved rounds at most, ${how}; decode is of one peer's block`,
     ...table([head, ...rows], 2),
+    ...codecs.flatMap((row) =>
+      row.keepMicroseconds === null
+        ? []
+        : [`${label(row)}: and ${figure(row.keepMicroseconds)} µs behind the send, for the next step's statistics.`],
+    ),
     ...(demoStepMilliseconds === null
       ? []
       : [
@@ -160,7 +165,10 @@ function modelled({ codecs, model, shape, device }: CodecBenchmark): string[] {
       ? ['Statistics that are "sampled" read 128 tokens of a block.']
       : []),
     ...(codecs.some(({ statistics }) => statistics === 'previous')
-      ? ['Those of the "previous" step need no launch; with tcq1 … tcq3 one finds scales of tokens before paths.']
+      ? [
+          'Those of the "previous" step need no launch before; one behind the send, which nothing waits for and which is not counted',
+          'here, takes those of the next step. With tcq1 … tcq3 one finds scales of tokens before paths.',
+        ]
       : []),
     ...codecs.flatMap(({ codec, modelled: time }) =>
       time && time.encodeBarriers > 0

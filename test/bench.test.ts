@@ -83,7 +83,14 @@ const job = (shape = FLUX, statistics: Statistics = 'exact'): BenchJob => ({
 function measured(changes: Partial<Measured> = {}): Measured {
   const row = (error: number) => [{ energy: [4, 100], error: [9, error], tokens: 264, channels: 256 }];
   const traffic = { encode: { bytesAnElement: 10, launches: 2 }, decode: { bytesAnElement: 4, launches: 1 } };
-  const time = { path: 'compiled' as const, graph: false, copySeconds: 1e-5, encodeSeconds: 3e-5, decodeSeconds: 1.5e-5 };
+  const time = {
+    path: 'compiled' as const,
+    graph: false,
+    copySeconds: 1e-5,
+    encodeSeconds: 3e-5,
+    keepSeconds: null,
+    decodeSeconds: 1.5e-5,
+  };
   return {
     versions: { python: '3.11.1', torch: '2.15.0' },
     machine: { cpu: 'A CPU', cores: 2, lastLevelCacheBytes: 32 * 2 ** 20, gpu: null, driver: null },
@@ -207,6 +214,7 @@ describe('the tables', () => {
       graph: true,
       copySeconds: 1e-5,
       encodeSeconds: 1.6e-5,
+      keepSeconds: 4e-6,
       decodeSeconds: 1.3e-5,
       traffic: null,
     };
@@ -220,6 +228,7 @@ describe('the tables', () => {
     expect(text).toMatch(/^on A GPU \(driver: 555\.1\)$/m);
     expect(text).toMatch(/^binary +Triton, graph +10\.0 +16\.0 +1\.60 +13\.0 +1\.30$/m);
     expect(text).toMatch(/^lowrank_r8 +plain torch, eager /m);
+    expect(text).toMatch(/^binary: and 4\.00 µs behind the send, for the next step's statistics\.$/m);
     expect(text).toMatch(/30 input sets in turn/);
     expect(text).not.toMatch(/no GPU was used|compiled CPU kernels/);
     expect(lineOf(text, /^aim ≤ 1\.7/)).toMatch(/: met by binary 1\.60$/);

@@ -46,13 +46,23 @@ class Call:
                     section.layout.start(state, x.expand(len(state), *x.shape[1:]), None)
 
     def encode(self, blocks):
+        """All that is sent; ``keep`` has to follow."""
         for section, x in zip(self.sections, blocks):
             section.blocks = x
         self._writer.write()
+
+    def keep(self):
+        """What later sends take, and nothing that is sent waits for."""
+        self._writer.keep()
         if self._exact_sends > 0:
             self._exact_sends -= 1
             if self._exact_sends == 0:
                 self._writer = self._written(statistics.PREVIOUS)
+
+    @property
+    def keeps_behind(self):
+        """Whether ``keep`` has work."""
+        return self.histories[0] is not None and self.path == "triton"
 
     def deliver(self):
         if self.receive is not self.send:

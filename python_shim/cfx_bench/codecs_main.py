@@ -122,7 +122,7 @@ def _errors(name, signal, job):
 
 
 def _times(job, treatments, device):
-    """Medians of one copy, one encode and one decode of a peer's block, in seconds."""
+    """Medians of one copy, one encode, what that leaves to be kept, and one decode of a peer's block, in seconds."""
     dtype, on_gpu = DTYPES[job["dtype"]], device.type == "cuda"
     sets = 1
     if on_gpu:
@@ -135,18 +135,20 @@ def _times(job, treatments, device):
         say(f"times: {entry['codec']}")
         name = entry["codec"]
         # a copy of its own beside each codec, for clocks and neighbours change over a run
-        path, *functions = work.coding(treatments[name], inputs, job["peers"])
-        operations = {"copy": work.copying(inputs)} | dict(zip(("encode", "decode"), functions))
+        path, operations = work.coding(treatments[name], inputs, job["peers"])
+        operations["copy"] = work.copying(inputs)
         if path == "triton":
             operations = {each: timing.captured(function) for each, function in operations.items()}
         medians = timing.interleaved(operations, job["repeats"], seconds_of, _MOST_SECONDS)
-        copy, encode, decode = (medians[each] / inputs.calls for each in ("copy", "encode", "decode"))
+        seconds = {each: median / inputs.calls for each, median in medians.items()}
+        behind = seconds.get("encode and keep")
         rows[name] = {
             "path": path,
             "graph": path == "triton",
-            "copySeconds": copy,
-            "encodeSeconds": encode,
-            "decodeSeconds": decode / job["peers"],
+            "copySeconds": seconds["copy"],
+            "encodeSeconds": seconds["encode"],
+            "keepSeconds": None if behind is None else max(0.0, behind - seconds["encode"]),
+            "decodeSeconds": seconds["decode"] / job["peers"],
             "traffic": _traffic(name, treatments[name], dtype.itemsize, job["tokens"]),
         }
     return {"inputSets": sets, "times": rows}

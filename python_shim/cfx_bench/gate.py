@@ -81,6 +81,7 @@ def _loop(treatment, steps):
     for step, x in enumerate(steps):
         plain.sections[0].statistics = call.sections[0].statistics
         call.encode([x])
+        call.keep()
         call.deliver()
         received = call.decode()[0]
         with library.set_aside():

@@ -4,6 +4,8 @@ Each function works on all sets of inputs twice, on their first tensors and then
 could be cheaper than a real one, and one set could stay in a cache that is faster than memory.
 """
 
+import functools
+
 import torch
 
 from .call import Call
@@ -44,7 +46,8 @@ def copying(inputs):
 
 
 def coding(treatment, inputs, peers):
-    """(path, encode, decode): our block for all; the blocks of ``peers`` other ranks."""
+    """(path, {"encode", "decode", and where that leaves something to do "encode and keep"}): our block for all; the blocks of
+    ``peers`` other ranks."""
     calls, readers = [], []
     for pair in inputs.pairs:
         call = Call(pair[:1], treatment, peers)
@@ -53,23 +56,29 @@ def coding(treatment, inputs, peers):
         # until first steps are behind us
         for place in (0, 1, 0, 1):
             call.encode([pair[place]])
+            call.keep()
             call.deliver()
             call.decode()
             messages.append(call.receive.clone())
         calls.append(call)
         readers.append([call.reader(message) for message in messages[-2:]])
 
-    def encode():
+    def encode(keeps=False):
         for place in (0, 1):
             for call, pair in zip(calls, inputs.pairs):
                 call.encode([pair[place]])
+                if keeps:
+                    call.keep()
 
     def decode():
         for place in (0, 1):
             for of_call in readers:
                 of_call[place].read()
 
-    return calls[0].path, encode, decode
+    operations = {"encode": encode, "decode": decode}
+    if calls[0].keeps_behind:
+        operations["encode and keep"] = functools.partial(encode, True)
+    return calls[0].path, operations
 
 
 def step_of_demo(treatment, tokens, channels, dtype):
@@ -86,6 +95,7 @@ def step_of_demo(treatment, tokens, channels, dtype):
         for place in (0, 1):
             for call, blocks in work:
                 call.encode(blocks[place])
+                call.keep()
                 call.decode()
 
     return two_steps
@@ -99,6 +109,7 @@ def large(treatment, mib, dtype):
 
     def code():
         call.encode([x])
+        call.keep()
         call.decode()
 
     return lambda: target.copy_(x), code

@@ -65,7 +65,9 @@ class Collectives:
         Our own block is the input's; the others are views that the group's next call overwrites.
         """
         call = self._open(place, sections, group, ALL_TO_ALL)
-        dist.all_to_all_single(call.receive, call.send, group=group.handle)
+        work = dist.all_to_all_single(call.receive, call.send, group=group.handle, async_op=True)
+        call.writer.keep()
+        work.wait()
         return self._close(call, group, [section.blocks[group.rank] for section in sections])
 
     @_without_autograd
@@ -76,6 +78,7 @@ class Collectives:
         """
         call = self._open(place, sections, group, ALL_GATHER)
         work = dist.all_gather_into_tensor(call.receive, call.send, group=group.handle, async_op=True)
+        call.writer.keep()
 
         @_without_autograd
         def finish():

@@ -19,7 +19,7 @@ TRITON, COMPILED = "triton", "compiled"
 class Writer:
     """Codes every section's blocks, but that of rank ``own``, into ``send`` [P, message bytes], and moves ``states``.
 
-    ``own`` None: there is no such block. ``histories``: those of sections that keep one, which move too. Between two writes
+    ``own`` None: there is no such block. ``histories``: those of sections that keep one, which move too, some only with ``keep``. Between two writes
     the sections may get other blocks of the same shape, strides, dtype and device; all else stays. Raises ValueError, before
     anything is coded or moves, if messages are not as long as the sections.
     """
@@ -65,6 +65,11 @@ class Writer:
             self._flags.copy_(flag)
         elif flag is not None:
             self._flags.bitwise_or_(flag)
+
+    def keep(self):
+        """Once after each write: what ``histories`` of it are left to be made. Nothing that is sent waits for it."""
+        for encode, _ in self._launches:
+            encode.keep()
 
 
 class Reader:
@@ -133,7 +138,9 @@ class Reader:
 
 def write(sections, states, send, own, histories=None):
     """A ``Writer``'s one write."""
-    Writer(sections, states, send, own, histories).write()
+    writer = Writer(sections, states, send, own, histories)
+    writer.write()
+    writer.keep()
 
 
 def read(sections, states, receive, own):

@@ -17,9 +17,10 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cfx_shim.kernels import formats, launch, per_token, per_token_launch, tiles, topk, topk_launch, traffic
+from cfx_shim.kernels import formats, history_launch, launch, per_token, per_token_launch, repeat, tiles, topk, topk_launch, traffic
 from cfx_shim.kernels.decode import decode_kernel
 from cfx_shim.kernels.encode import encode_kernel
+from cfx_shim.kernels.history import history_kernel
 from cfx_shim.kernels.paths import paths_kernel
 from cfx_shim.kernels.statistics import statistics_kernel
 from cfx_shim.kernels.trellis_levels import levels_kernel
@@ -52,6 +53,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
         return paths_kernel, launch.paths_constants(form, channels, order, eight_bit, False)
     if kind == "levels":
         return levels_kernel, launch.levels_constants(form, channels, order, True, eight_bit, False)
+    if kind == "history":
+        return history_kernel, history_launch.constants(form, channels, order)
     if kind in ("one launch", "first"):
         previous = kind == "one launch"
         return encode_kernel, launch.encode_constants(form, channels, order, True, eight_bit, False, previous, True)
@@ -63,6 +66,8 @@ def constants(kind, codec, channels, order, eight_bit, starts=0, continues=False
 def warps(kind, known, target="sm_90"):
     if kind == "paths":
         return 1
+    if kind == "history":
+        return history_launch.WARPS
     if kind == "statistics":
         return tiles.STATISTICS_THREADS // TARGETS[target].warp_size
     if "FLOATS" in known:
@@ -71,7 +76,7 @@ def warps(kind, known, target="sm_90"):
         return (launch.decode_warps if "LEVELS" in known else launch.row_warps)(known)
     if "KEEPS" not in known:
         return launch.row_warps(known)
-    return launch.encode_warps(known, TARGETS[target].warp_size)
+    return launch.encode_warps(known)
 
 
 def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), starts=0, continues=False, **others):
@@ -86,16 +91,16 @@ def compiled(kind, codec, channels, order, target, eight_bit=False, ragged=(), s
         if name in known:
             types[name] = "constexpr"
             continue
-        tensor = re.fullmatch(r"(x|out|state|message|history|workspace|counter|words)\d?", name)
+        tensor = re.fullmatch(r"(x|out|state|message|history|leaves|counter|words)\d?", name)
         of = {
-            "message": "*u8", "history": "*u8", "workspace": "*i32", "counter": "*i64", "words": "*i32",
+            "message": "*u8", "history": "*u8", "leaves": "*fp32", "counter": "*i64", "words": "*i32",
             "state": state, "x": "*bf16", "out": "*bf16",
         }  # fmt: skip
         types[name] = of[tensor[1]] if tensor else "i32"
-        if name not in ("own", "peers", "taken", "stride", "leaves", "first", *ragged):
+        if name not in ("own", "peers", "taken", "stride", "first", *ragged):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
-    options = {"num_warps": warps(kind, known, target), **launch.OPTIONS, **others}
+    options = {"num_warps": warps(kind, known, target), **repeat.OPTIONS, **others}
     return triton.compile(source, target=TARGETS[target], options=options), known
 
 
@@ -155,15 +160,12 @@ def assert_lean(kernel, tmp_path):
 
 
 def assert_traffic_of_one_launch(kernel, known, target, bytes_an_element):
-    """Beside the inputs, 16 bytes wide: float32 sums of the sample's 128 tokens alone, one stored at a leaf, two loaded and
-    one stored at a node, one loaded at the root; and the history copied, once a block. The trend is not among them: it and
-    the payload's channels go in accesses of 8 bytes."""
+    """Beside the inputs, 16 bytes wide: what the sample's tokens alone leave, float32, stored. The trend is not among them: it and the
+    payload's channels go in accesses of 8 bytes."""
     if known["ORDER"] == 2:
         bytes_an_element -= 2
     threads = warps("one launch", known, target) * kernel.metadata.target.warp_size
-    elements = known["ROWS"] * known["WIDTH"]
-    assert known["HISTORY_WIDTH"] == 16 * threads
-    assert threads * wide(kernel) == (bytes_an_element + 5 * 4) * elements + 2 * known["HISTORY_WIDTH"]
+    assert threads * wide(kernel) == (bytes_an_element + 4) * known["ROWS"] * known["WIDTH"]
 
 
 def assert_traffic(kind, kernel, known, order):

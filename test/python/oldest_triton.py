@@ -28,8 +28,8 @@ TARGET = "sm_90"
 ROWS = ("statistics", "encode", "decode")
 # of each codec of rows: what is launched, and at which order
 CODECS = {
-    **dict.fromkeys(("binary", "int2"), (*((kind, 1) for kind in ROWS), *((kind, 2) for kind in ROWS), ("one launch", 1), ("first", 2))),
-    **dict.fromkeys(("lm1", "lm4", "ternary"), (*((kind, 2) for kind in ROWS), ("one launch", 2))),
+    **dict.fromkeys(("binary", "int2"), (*((kind, 1) for kind in ROWS), *((kind, 2) for kind in ROWS), ("one launch", 1), ("first", 2), ("history", 2))),
+    **dict.fromkeys(("lm1", "lm4", "ternary"), (*((kind, 2) for kind in ROWS), ("one launch", 2), ("history", 2))),
     **dict.fromkeys(("tcq1", "tcq2", "tcq3"), (("encode", 2), ("paths", 2), ("paths", 1), ("levels", 2), ("levels", 1), ("decode", 2))),
     **dict.fromkeys(("centred4", "centred5"), tuple((kind, 0) for kind in ROWS)),
     **dict.fromkeys(("fp8", "int8", "topk"), (*((kind, 2) for kind in ROWS), ("encode", 1), ("decode", 1))),

@@ -34,6 +34,7 @@ class Site:
         place = Place(0, step, branch, "Model", 0)
         call = self.calls.open(place, sections, GROUP, self.kind, step == 0 if warm is None else warm)
         call.writer.write()
+        call.writer.keep()
         call.receive.copy_(call.send.expand_as(call.receive))
         call.reader.read()
         call.done()

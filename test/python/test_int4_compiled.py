@@ -11,7 +11,7 @@ import triton.language as tl  # noqa: E402
 from artefacts import TARGETS, assert_lean, resources, stores, wide  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, int4, int4_launch, launch, traffic  # noqa: E402
+from cfx_shim.kernels import formats, int4, int4_launch, repeat, traffic  # noqa: E402
 
 STRIP = 32
 
@@ -31,7 +31,7 @@ def compiled(kind, channels, target, eight_bit=False):
         if name not in known and name not in ("own", "peers"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=types, constexprs=known, attrs=attributes)
-    options = {"num_warps": warps, **launch.OPTIONS}
+    options = {"num_warps": warps, **repeat.OPTIONS}
     return triton.compile(source, target=TARGETS[target], options=options), known, warps * TARGETS[target].warp_size
 
 

@@ -10,6 +10,7 @@ pytest.importorskip("triton", reason="kernels need Triton, which this torch come
 
 from artefacts import (  # noqa: E402
     TARGETS,
+    assert_lean,
     assert_traffic,
     assert_traffic_of_one_launch,
     compiled,
@@ -179,6 +180,15 @@ def test_what_keeps_statistics_does_not_spill_at_production_shapes(kind, codec, 
 def test_one_launch_does_not_spill_beside_a_state_in_8_bits(order, tmp_path):
     kernel, _ = compiled("one launch", "lm2", 4096, order, "sm_90", eight_bit=True)
     assert resources(kernel, tmp_path)[1] == 0 and contractions(kernel, tmp_path) == 0
+
+
+@pytest.mark.parametrize("codec, order", [("binary", 2), ("lm2", 1), ("lm2", 2)])
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_kept_for_the_next_step_is_summed_without_spills(target, codec, order, tmp_path):
+    kernel, _ = compiled("history", codec, 3072, order, target)
+    assert_lean(kernel, tmp_path)
+    # one row of the sample's first half and one of its second
+    assert widths(kernel).count(16) >= 2
 
 
 def test_a_contraction_would_be_seen(tmp_path):

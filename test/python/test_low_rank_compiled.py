@@ -13,7 +13,7 @@ from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from cfx_shim.codecs import _factor_fit  # noqa: E402
-from cfx_shim.kernels import barrier, formats, launch, low_rank, low_rank_decode, low_rank_launch, low_rank_pack, residual, side_by_side, traffic  # noqa: E402
+from cfx_shim.kernels import barrier, formats, launch, low_rank, low_rank_decode, low_rank_launch, low_rank_pack, repeat, residual, side_by_side, traffic  # noqa: E402
 from cfx_shim.state import layout  # noqa: E402
 
 CHANNELS = 3072
@@ -44,7 +44,7 @@ def compiled(kernel, known, target):
     known = dict(known)
     if "DTYPE" in known:
         known["DTYPE"] = tl.bfloat16
-    types, attributes, options = {}, {}, {"num_warps": known.pop("num_warps", 4), **launch.OPTIONS}
+    types, attributes, options = {}, {}, {"num_warps": known.pop("num_warps", 4), **repeat.OPTIONS}
     options |= {key: known.pop(key) for key in ("launch_cooperative_grid",) if key in known}
     for index, name in enumerate(kernel.arg_names):
         if name in known:

@@ -15,9 +15,10 @@ import triton  # noqa: E402
 from stub_driver import Driver  # noqa: E402
 from triton.runtime import driver  # noqa: E402
 
-from cfx_shim import state  # noqa: E402
+from cfx_shim import codecs, state, statistics  # noqa: E402
 from cfx_shim.kernels import (  # noqa: E402
     formats,
+    history_launch,
     int4_launch,
     launch,
     low_rank,
@@ -27,6 +28,7 @@ from cfx_shim.kernels import (  # noqa: E402
     repeat,
     residual,
     topk_launch,
+    traffic,
 )
 
 TOKENS, CHANNELS, OFFSETS = 48, 64, [0, 1 << 16]
@@ -34,7 +36,7 @@ TOKENS, CHANNELS, OFFSETS = 48, 64, [0, 1 << 16]
 
 @pytest.fixture
 def launched(monkeypatch):
-    modules = launch, per_token_launch, topk_launch, int4_launch, low_rank_launch, low_rank, residual
+    modules = launch, history_launch, per_token_launch, topk_launch, int4_launch, low_rank_launch, low_rank, residual
     for kernel in {each for module in modules for name, each in vars(module).items() if name.endswith("_kernel")}:
         # what Triton has compiled for this driver is not to be found by another one
         monkeypatch.setattr(kernel, "device_caches", type(kernel.device_caches)(kernel.create_binder))
@@ -49,14 +51,14 @@ def tensors(count=2, offset=0):
     return [torch.randn(3 * TOKENS * CHANNELS + offset).bfloat16()[offset:].view(3, TOKENS, CHANNELS) for _ in range(count)]
 
 
-def ends(codec, order):
+def ends(codec, order, taken="exact", histories=()):
     """(a sender's ``Encoding``, a receiver's ``Decoding``, what the latter is given) of two sections to three ranks."""
     starts = order if codec == "int4" else 0
     layout = state.layout(state.NATIVE, order, TOKENS, CHANNELS, torch.bfloat16) if order else None
     states = [torch.zeros(layout.shape(3), dtype=layout.stored) for _ in OFFSETS] if order else []
     message = torch.zeros(3, 1 << 18, dtype=torch.uint8)
     how = {"offsets": OFFSETS, "own": formats.NOBODY, "codec": codec, "order": order, "keyframe": starts > 0}
-    send = ops.Encoding(tensors(), states, message, feedback=True, first=True, statistics="exact", histories=[], **how)
+    send = ops.Encoding(tensors(), states, message, feedback=True, first=True, statistics=taken, histories=histories, **how)
     return send, ops.Decoding(states, message, tokens=TOKENS, channels=CHANNELS, dtype=torch.bfloat16, **how), lambda: [] if order else tensors()
 
 
@@ -98,6 +100,25 @@ def test_a_call_made_again_launches_what_triton_would(codec, order, allocates, l
         assert all(alike(one, other, allocates and call is send) for one, other in zip(repeated, launched))
         if not allocates:
             assert all(alike(one, other, False) for one, other in zip(repeated, launched))
+
+
+@pytest.mark.parametrize("codec", ["lm2", "tcq2"])
+def test_what_a_send_leaves_is_kept_by_a_launch_behind_it(codec, launched):
+    layout = statistics.layout(codecs.load(codec), CHANNELS)
+    histories = [torch.zeros(layout.shape(3), dtype=torch.uint8) for _ in OFFSETS]
+    send, _, _ = ends(codec, 2, "previous", histories)
+    for _ in range(3):
+        launched.clear()
+        send(tensors())
+        before = len(launched)
+        send.keep()
+        # encode's last tensor but the counter is keep's first but the histories
+        (_, kernel, sent), (_, other, kept) = launched[0], launched[-1]
+        assert len(launched) == before + 1 == len(traffic.launches(formats.of(codec), 2, "previous")["encode"]) + 1
+        assert (kernel[0], other[0]) == ("encode_kernel", "history_kernel")
+        (leaves,) = [each for each in sent if torch.is_tensor(each) and each.dtype == torch.float32]
+        assert [each.data_ptr() for each in kept[:4]] == [histories[0].data_ptr(), histories[1].data_ptr(), histories[0].data_ptr(), leaves.data_ptr()]
+        assert send._leaves is None
 
 
 def test_tensors_that_lie_otherwise_get_kernels_of_their_own(launched):

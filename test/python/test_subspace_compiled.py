@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from triton import language as tl  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from cfx_shim.kernels import formats, launch, low_rank_product, residual, subspace, subspace_launch, traffic  # noqa: E402
+from cfx_shim.kernels import formats, low_rank_product, repeat, residual, subspace, subspace_launch, traffic  # noqa: E402
 
 CHANNELS, TOKENS = 3072, 48
 # what a kernel's arguments point to
@@ -26,7 +26,7 @@ def compiled(kernel, known, target):
     known = dict(known)
     if "DTYPE" in known:
         known["DTYPE"] = tl.bfloat16
-    options = {"num_warps": known.pop("num_warps", 4), **launch.OPTIONS}
+    options = {"num_warps": known.pop("num_warps", 4), **repeat.OPTIONS}
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
         types[name] = "constexpr" if name in known else TYPES.get(re.sub(r"\d$", "", name), "i32")
@@ -113,7 +113,7 @@ def test_kernels_have_no_spills_and_decode_without_contraction_in_wide_accesses(
 
 def test_a_contraction_of_the_product_would_be_seen(monkeypatch, tmp_path):
     known = {"ROWS": 64, "COLUMNS": 64, "FOUR_BITS": False, "DTYPE": None, "ORDER": 1, "EIGHT_BIT": False, "USED": False, "SOFT": False, "num_warps": 8}
-    monkeypatch.setitem(launch.OPTIONS, "enable_fp_fusion", True)
+    monkeypatch.setitem(repeat.OPTIONS, "enable_fp_fusion", True)
     assert contractions(compiled(low_rank_product.decode_kernel, known, "sm_90"), tmp_path) > 0
 
 

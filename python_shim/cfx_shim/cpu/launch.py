@@ -79,6 +79,9 @@ class Encoding:
             for flag in self._flags:
                 flag.value = seen
 
+    def keep(self):
+        """Nothing: histories were kept with the rest."""
+
 
 class Decoding:
     """See ``kernels.ops.Decoding``."""

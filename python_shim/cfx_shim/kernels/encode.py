@@ -16,9 +16,9 @@ from .arithmetic import (
     sum_over_channels,
     widened,
 )
-from .history import climb, finish, part_of, products, put_leaf, sample_first
+from .history import put_leaves, put_products
 from .means import means_at
-from .placement import chosen, flag, rank_of, tile_of
+from .placement import chosen, flag, rank_of, report, tile_of
 from .reconstruct import moved, reconstruct
 from .starts import start_state
 from .states import read_state, write_state
@@ -39,7 +39,8 @@ def encode_kernel(
     history0,
     history1,
     history2,
-    workspace,
+    leaves,
+    counter,
     x_block,
     x_token,
     message_stride,
@@ -49,7 +50,6 @@ def encode_kernel(
     tokens,
     taken,
     stride,
-    leaves,
     own,
     peers,
     first,
@@ -79,7 +79,6 @@ def encode_kernel(
     PREVIOUS: tl.constexpr,
     KEEPS: tl.constexpr,
     HISTORY: tl.constexpr,
-    HISTORY_WIDTH: tl.constexpr,
     MIDDLE: tl.constexpr,
     SHIFT_EARLY: tl.constexpr,
     SHIFT_LATE: tl.constexpr,
@@ -90,8 +89,9 @@ def encode_kernel(
 ):
     """Grid: tiles of tokens, blocks, sections. A row of the tile [ROWS, WIDTH] is one token's group of channels.
 
-    ``PREVIOUS``: this launch is the first and the only one, channel scales and beta are the history's. ``KEEPS``: a tile is
-    one token, and the sample's make the next history. ``MEANS``: see ``means``. ``STARTS``: of what residual order the state
+    ``PREVIOUS``: no launch came before this one, channel scales and beta are the history's of ``HISTORY`` bytes a block, and with
+    ``counter`` as ``placement.report`` takes it. ``KEEPS``: of the ``taken`` tokens that are ``stride`` apart ``leaves`` are kept for
+    the next history, see ``history``. ``MEANS``: see ``means``. ``STARTS``: of what residual order the state
     is that what is coded starts, or 0; with it ``ORDER`` is 0 and ``CONTINUES`` as in ``starts``. ``TRELLIS``: this launch writes
     the scales, and the one after it codes.
     """
@@ -99,16 +99,12 @@ def encode_kernel(
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
     payload = message + rank * message_stride + offset
-    lane = tile
-    if KEEPS:
-        tile = sample_first(tile, taken, stride)
-        history = history0
-        if section == 1:
-            history = history1
-        if section == 2:
-            history = history2
-        history += block * HISTORY
-        counters, room, rows_of_sums = part_of(workspace, section, block, tl.num_programs(1), CHANNELS, HISTORY)
+    history = history0
+    if section == 1:
+        history = history1
+    if section == 2:
+        history = history2
+    history += block.to(tl.int64) * HISTORY
     row, known, group, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
     token = row // GROUPS
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)
@@ -126,24 +122,32 @@ def encode_kernel(
         )  # fmt: skip
         delta = delta - held
     shift = tl.where(group == GROUPS - 1, SHIFT_LAST, SHIFT_FIRST)
-    mixed = tl.cast(0.0, tl.float32)
-    trends = tl.cast(0.0, tl.float32)
+    # of the first token's rows: what is the same for all tokens is put down once
+    first_row = inside & (token == 0)[:, None]
+    lane = token
+    sampled = known
+    if KEEPS:
+        lane = token // stride
+        sampled = known & (token % stride == 0) & (lane < taken)
     if ORDER == 2:
         if KEEPS:
-            if lane < taken:
-                mixed, trends = products(delta, last, channel, shift, GROUPS, MIDDLE, SHIFT_EARLY, SHIFT_LATE)
+            if tl.max(sampled.to(tl.int32), axis=0) == 1:
+                put_products(
+                    leaves, section, block, taken, lane, sampled, delta, last, group, shift, channel,
+                    CHANNELS, GROUPS, MIDDLE, SHIFT_EARLY, SHIFT_LATE,
+                )  # fmt: skip
         betas = payload + scales + tokens * CODE_BYTES + channel
         if PREVIOUS:
             codes = tl.load(history + (2 if HALF_SCALES else 1) * CHANNELS)
-            if lane == 0:
-                tl.store(betas, tl.zeros([ROWS, WIDTH], tl.uint8) + codes, mask=inside)
+            if tile == 0:
+                tl.store(betas, tl.zeros([ROWS, WIDTH], tl.uint8) + codes, mask=first_row)
         else:
             codes = tl.load(betas, mask=inside, other=0)
         predicted = last * beta_value(codes.to(tl.int8, bitcast=True))
         delta = delta - predicted
     if KEEPS:
-        if lane < taken:
-            put_leaf(delta, mixed, trends, rows_of_sums, lane, leaves, channel, inside, CHANNELS, ORDER, HALF_SCALES)
+        if tl.max(sampled.to(tl.int32), axis=0) == 1:
+            put_leaves(leaves, section, block, taken, lane, sampled, delta, channel, inside, CHANNELS, HALF_SCALES)
     stored_v = payload + (2 if HALF_SCALES else 1) * GROUPS * tokens
     given_v = stored_v
     if PREVIOUS:
@@ -151,14 +155,14 @@ def encode_kernel(
     if HALF_SCALES:
         v = tl.load(given_v.to(tl.pointer_type(tl.float16)) + channel, mask=inside, other=0.0)
         if PREVIOUS:
-            if lane == 0:
-                tl.store(stored_v.to(tl.pointer_type(tl.float16)) + channel, v, mask=inside)
+            if tile == 0:
+                tl.store(stored_v.to(tl.pointer_type(tl.float16)) + channel, v, mask=first_row)
         v = v.to(tl.float32)
     else:
         v = tl.load(given_v + channel, mask=inside, other=0)
         if PREVIOUS:
-            if lane == 0:
-                tl.store(stored_v + channel, v, mask=inside)
+            if tile == 0:
+                tl.store(stored_v + channel, v, mask=first_row)
         v = small_float_value(v.to(tl.int32), V_BIAS)
     magnitude = tl.abs(delta)
     rows, columns = sum_over_channels(magnitude, shift), sum_over_channels(v, shift)
@@ -203,19 +207,8 @@ def encode_kernel(
             if not FEEDBACK:
                 new, change = widened(value, SOFT), tl.zeros_like(change)
             write_state(base, trend, state_scales, new, change, inside, scale_kept, ORDER, ROWS, WIDTH, EIGHT_BIT, SOFT, GROUP, GROUPS, SPLIT)
-    if KEEPS:
-        if not PREVIOUS:
-            # nobody reads the history in this launch
-            room = history
-        climb(
-            counters, rows_of_sums, room, lane, taken, leaves, channel, inside,
-            CHANNELS, ORDER, HALF_SCALES, V_BIAS, MEAN_MAGNITUDE,
-        )  # fmt: skip
     seen = tl.max((~finite).to(tl.int32), axis=0)
     if PREVIOUS:
-        finish(
-            seen, workspace, counters, room, history, message, message_stride, flags, peers, first,
-            HISTORY, HISTORY_WIDTH,
-        )  # fmt: skip
+        report(seen, counter, message, message_stride, flags, peers, first)
     elif seen == 1:
         flag(message, message_stride, flags, peers, 1)

@@ -5,8 +5,8 @@ import triton
 from ..codecs import _log_scales, int4
 from . import tiles
 from .int4 import decode_kernel, encode_kernel, means_kernel
-from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
-from .repeat import run
+from .launch import LANES, TYPES, interpreted, split_of, state_steps
+from .repeat import run, three
 
 # what the search for a scale takes beside what decoding does
 _OF_SEARCH = ("MANTISSAS", "THRESHOLDS", "CANDIDATES", "UP", "DOWN", "ROUNDER", "SMALLEST")
@@ -67,7 +67,6 @@ def encode(xs, states, message, offsets, own, order, first, continues=False):
         peers,
         **means_constants(channels, strip, interpreted()),
         num_warps=4,
-        **OPTIONS,
     )
     known = encode_constants(channels, interpreted(), order, continues, eight_bit)
     run(
@@ -84,7 +83,6 @@ def encode(xs, states, message, offsets, own, order, first, continues=False):
         peers,
         **known,
         num_warps=warps(known),
-        **OPTIONS,
     )
 
 
@@ -106,7 +104,6 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype, 
         DTYPE=TYPES[dtype],
         **known,
         num_warps=warps(known),
-        **OPTIONS,
     )
 
 

@@ -15,14 +15,10 @@ from ..codecs import _log_scales, _sample, _trellis, ternary
 from . import tiles
 from .decode import decode_kernel
 from .encode import encode_kernel
-from .formats import MOST_SECTIONS
 from .paths import paths_kernel
-from .repeat import run, scratch
+from .repeat import run, scratch, three
 from .statistics import statistics_kernel
 from .trellis_levels import levels_kernel
-
-# a product and a sum fused on one end only would part the two bases
-OPTIONS = {"enable_fp_fusion": False}
 
 # threads of a warp
 LANES = 64 if torch.version.hip else 32
@@ -93,10 +89,9 @@ def encode_constants(
 ):
     shifts = [_grid_shift(size) for size in form.group_sizes(channels)]
     middle = min(channels, _log_scales.group_channels(channels))
-    history = form.history_bytes(channels)
     known = shape_constants(form, channels, max(order, start["STARTS"]), eight_bit, soft)
     if keeps:
-        # a tile is one token
+        # a tile is one token, in the sample or not
         known["ROWS"] = form.groups
     return known | start | {
         "SHIFT_FIRST": shifts[0],
@@ -106,8 +101,7 @@ def encode_constants(
         "THRESHOLDS": form.thresholds,
         "PREVIOUS": previous,
         "KEEPS": keeps,
-        "HISTORY": history,
-        "HISTORY_WIDTH": tiles.power_of_two(history),
+        "HISTORY": form.history_bytes(channels),
         "MIDDLE": middle,
         "SHIFT_EARLY": _grid_shift(middle),
         "SHIFT_LATE": _grid_shift(channels - middle),
@@ -162,7 +156,7 @@ def statistics_constants(form, channels, order, strip, eight_bit, soft, means=0)
 
 def encode(
     form, xs, states, message, offsets, own, order, feedback, first, statistics="exact", histories=(),
-    keyframe=False, continues=False,
+    keyframe=False, continues=False, leaves=None,
 ):  # fmt: skip
     """Code ``xs``, each [P, N, C] with the channels side by side, into the bytes of ``message`` [P, M] at ``offsets``.
 
@@ -170,14 +164,14 @@ def encode(
     is). The byte 16 before a message's end becomes 1 in all of them if NaN or Inf is seen; ``first`` says
     that no launch before this one has coded into these messages, and sets it to 0 before.
 
-    ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: with "previous" there is one launch,
-    else two; on a trellis one more with histories. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
+    ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: a launch for statistics comes first but with
+    "previous". ``leaves``, as ``history_launch.room`` gives them, take what histories of this step are made of. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)
     eight_bit, *steps = state_steps(states, order, tokens, channels, xs[0].dtype)
     soft = interpreted()
-    previous, keeps = statistics == "previous", bool(histories)
+    previous, keeps = statistics == "previous", leaves is not None
     start = start_constants(form, tokens, channels, order if keyframe else 0, continues)
     if keyframe:
         # what is coded has no base
@@ -186,7 +180,6 @@ def encode(
         sample = _sample.of_tokens(tokens) if statistics == "sampled" else (tokens, 1)
         take_statistics(form, xs, states, message, offsets, own, order, first, sample, start["MEANS"])
     constants = encode_constants(form, channels, order, feedback, eight_bit, soft, previous, keeps, start)
-    workspace = _workspace(message.device, blocks * len(xs), channels, constants["HISTORY"]) if keeps else message
     taken, stride = _sample.of_tokens(tokens)
     run(
         encode_kernel,
@@ -196,7 +189,8 @@ def encode(
         message,
         *three(offsets),
         *three(histories or [message]),
-        workspace,
+        leaves if keeps else message,
+        counter(message.device),
         xs[0].stride(0),
         xs[0].stride(1),
         message.stride(0),
@@ -205,13 +199,11 @@ def encode(
         tokens,
         taken,
         stride,
-        tiles.power_of_two(taken),
         own,
         peers,
         int(first),
         **constants,
         num_warps=encode_warps(constants),
-        **OPTIONS,
     )
     if form.trellis:
         _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
@@ -247,7 +239,6 @@ def take_statistics(form, xs, states, message, offsets, own, order, first=False,
         peers,
         **statistics_constants(form, channels, order, strip, reads_groups, soft, means),
         num_warps=tiles.STATISTICS_THREADS // LANES,
-        **OPTIONS,
     )
 
 
@@ -269,12 +260,11 @@ def _encode_on_trellis(form, xs, states, message, offsets, own, order, feedback)
         *place,
         **constants,
         num_warps=1,
-        **OPTIONS,
     )
     if form.bits > 1 or order > 0:
         constants = levels_constants(form, channels, order, feedback, eight_bit, interpreted())
         grid = (tiles_of(constants, tokens, 2), blocks, len(xs))
-        run(levels_kernel, grid, *ours, *place, **constants, num_warps=row_warps(constants), **OPTIONS)
+        run(levels_kernel, grid, *ours, *place, **constants, num_warps=row_warps(constants))
 
 
 def paths_constants(form, channels, order, eight_bit, soft, lanes=LANES):
@@ -343,7 +333,6 @@ def decode(
         own,
         **constants,
         num_warps=decode_warps(constants),
-        **OPTIONS,
     )
 
 
@@ -367,27 +356,24 @@ def decode_warps(constants):
     return row_warps(constants, 4 if constants["ORDER"] == 2 and constants["STRETCHES"] else 2)
 
 
-def encode_warps(constants, lanes=LANES):
-    """Of the encode kernel with these constants, on a GPU whose warps have so many threads."""
-    if constants["KEEPS"]:
-        return tiles.token_warps(constants["ROWS"], constants["WIDTH"], lanes)
+def encode_warps(constants):
+    """Of the encode kernel with these constants."""
     if constants["MEANS"] and not constants["SPLIT"]:
         return tiles.start_warps(constants["ROWS"], constants["WIDTH"])
     # a row's sums are soon found where few warps have parts of it
-    return row_warps(constants, 4 if constants["ORDER"] < 2 or constants["TRELLIS"] else 2)
+    loads = 4 if constants["ORDER"] < 2 or constants["TRELLIS"] else 2
+    if constants["KEEPS"] and constants["TRELLIS"]:
+        # what is kept takes registers
+        loads //= 2
+    elif constants["KEEPS"] and constants["BITS"] == 0:
+        return tiles.gathering_warps(constants["ROWS"], constants["WIDTH"])
+    return row_warps(constants, loads)
 
 
 @functools.cache
-def _workspace(device, parts, channels, history):
-    """``history``'s for ``parts`` blocks of all sections: shared by all launches of a shape, which come one after the other."""
-    row = -(-channels // 4) * 4 + 4
-    words = 4 + parts * (_sample.MOST + history // 4 + 2 * _sample.MOST * row)
-    return torch.zeros(words, dtype=torch.int32, device=device)
-
-
-def three(items):
-    """As many as kernels take."""
-    return (*items, *[items[0]] * (MOST_SECTIONS - len(items)))
+def counter(device):
+    """Of programs that are done: shared by all launches, which come one after the other."""
+    return torch.zeros(1, dtype=torch.int64, device=device)
 
 
 def _row_grid(constants, tokens, blocks, sections):

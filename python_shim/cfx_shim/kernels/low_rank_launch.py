@@ -13,10 +13,10 @@ import triton
 from ..codecs import _factor_fit, _low_rank
 from ..codecs._factor_fit import CLASSES, EDGES, FIRST_CLASS, LEVEL_UNIT, RIDGE
 from . import low_rank, residual_launch, side_by_side, tiles
-from .launch import LANES, OPTIONS, TYPES, interpreted, split_of, state_steps, three
+from .launch import LANES, TYPES, interpreted, split_of, state_steps
 from .low_rank_decode import decode_kernel
 from .low_rank_pack import pack_kernel
-from .repeat import run, scratch
+from .repeat import run, scratch, three
 
 # turns of conjugate gradients
 _TURNS = 4
@@ -60,7 +60,6 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
         ROWS=_PACKED_ROWS,
         K=kept.columns,
         num_warps=_warps(kept.columns),
-        **OPTIONS,
     )
     if order > 0 and feedback:
         decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
@@ -103,7 +102,6 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         USED=bool(outs),
         SOFT=interpreted(),
         num_warps=8,
-        **OPTIONS,
     )
 
 
@@ -138,7 +136,6 @@ def _search(kept, x, message):
         "EDGES": EDGES,
         "TURNS": _TURNS,
         "K": kept.columns,
-        **OPTIONS,
     }
     search, revise = search_tiles(kept.columns, _capability(x.device)), REVISE_TILES
     tiles_of, revised = ([triton.cdiv(length, each["ROWS"]) for length in lengths] for each in (search, revise))

@@ -1,21 +1,23 @@
 """The launches as operators of torch: what they change is declared, so that compilers may trace and order them.
 
-``cfx::encode`` and ``cfx::decode`` have ``launch.encode``'s and ``launch.decode``'s arguments, the codec by name. They
-change tensors in place and return nothing.
+``cfx::encode``, ``cfx::keep`` and ``cfx::decode`` have the arguments of ``launch.encode``, ``history_launch.keep`` and
+``launch.decode``, the codec by name. They change tensors in place and return nothing.
 """
 
 import functools
 
 import torch
 
-from . import formats, int4_launch, launch, low_rank_launch, per_token_launch, subspace_launch, topk_launch
+from . import formats, history_launch, int4_launch, launch, low_rank_launch, per_token_launch, subspace_launch, topk_launch
 from .repeat import Repeated
 
 _library = torch.library.Library("cfx", "FRAGMENT")
 _library.define(
     "encode(Tensor[] xs, Tensor(a!)[] states, Tensor(b!) message, int[] offsets, int own, str codec, int order,"
-    " bool feedback, bool first, str statistics, Tensor(c!)[] histories, bool keyframe=False, bool continues=False) -> ()"
+    " bool feedback, bool first, str statistics, Tensor[] histories, bool keyframe=False, bool continues=False, Tensor(c!)? leaves=None)"
+    " -> ()"
 )
+_library.define("keep(Tensor leaves, Tensor(a!)[] histories, str codec, int order, int channels) -> ()")
 _library.define(
     "decode(Tensor(a!)[] outs, Tensor(b!)[] states, Tensor message, int[] offsets, int own, str codec, int order,"
     " int tokens, int channels, ScalarType dtype, bool keyframe=False, bool continues=False) -> ()"
@@ -23,8 +25,9 @@ _library.define(
 
 
 def _encode(
-    xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories, keyframe=False, continues=False
-):
+    xs, states, message, offsets, own, codec, order, feedback, first, statistics, histories, keyframe=False, continues=False,
+    leaves=None,
+):  # fmt: skip
     form = formats.of(codec)
     if isinstance(form, formats.PerToken):
         return per_token_launch.encode(form, xs, states, message, offsets, own, order, feedback, first, keyframe, continues)
@@ -36,7 +39,12 @@ def _encode(
         return topk_launch.encode(xs, states, message, offsets, own, order, feedback, first)
     if isinstance(form, formats.GroupScales):
         return int4_launch.encode(xs, states, message, offsets, own, order, first, continues)
-    launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories, keyframe, continues)
+    starts = keyframe, continues
+    launch.encode(form, xs, states, message, offsets, own, order, feedback, first, statistics, histories, *starts, leaves)
+
+
+def _keep(leaves, histories, codec, order, channels):
+    history_launch.keep(formats.of(codec), leaves, histories, order, channels)
 
 
 def _decode(
@@ -57,24 +65,43 @@ def _decode(
     launch.decode(form, outs, states, message, offsets, own, order, tokens, channels, dtype, keyframe, continues)
 
 
-for _device in ("CPU", "CUDA"):
-    _library.impl("encode", _encode, _device)
-    _library.impl("decode", _decode, _device)
-torch.library.register_fake("cfx::encode", lambda *_: None, lib=_library)
-torch.library.register_fake("cfx::decode", lambda *_: None, lib=_library)
+for _name, _launches in (("encode", _encode), ("keep", _keep), ("decode", _decode)):
+    for _device in ("CPU", "CUDA"):
+        _library.impl(_name, _launches, _device)
+    torch.library.register_fake(f"cfx::{_name}", lambda *_: None, lib=_library)
 
-encode, decode = torch.ops.cfx.encode.default, torch.ops.cfx.decode.default
+encode, keep, decode = (getattr(torch.ops.cfx, name).default for name in ("encode", "keep", "decode"))
 
 
 class Encoding:
     """``encode`` into ``message`` with all arguments but ``xs`` bound. The first ``xs`` only say of what kind the others are."""
 
-    def __init__(self, xs, states, message, codec, **how):
-        call = functools.partial(encode, states=states, message=message, codec=codec, **how)
+    def __init__(self, xs, states, message, own, codec, order, histories=(), **how):
+        peers, tokens, channels = xs[0].shape
+        how |= {"states": states, "message": message, "own": own, "codec": codec, "order": order, "histories": histories}
+
+        def call(given):
+            encode(given[: len(xs)], leaves=given[-1] if histories else None, **how)
+
         self._call = Repeated(call) if formats.of(codec).only_launches else call
+        self._leaves, self._keep = None, None
+        if histories:
+            self._room = (peers - (own < peers)) * len(xs), tokens, channels, message.device
+            known = {"histories": histories, "codec": codec, "order": order, "channels": channels}
+            self._keep = Repeated(lambda given: keep(*given, **known))
 
     def __call__(self, xs):
-        self._call(xs)
+        if self._keep is None:
+            self._call(xs)
+        else:
+            self._leaves = history_launch.room(*self._room)
+            self._call([*xs, self._leaves])
+
+    def keep(self):
+        """Once after each call: ``histories``, if any, become those of its step. Nothing that is sent waits for it."""
+        if self._keep is not None:
+            self._keep([self._leaves])
+            self._leaves = None
 
 
 class Decoding:

@@ -20,7 +20,7 @@ from .arithmetic import (
     whole_byte_value,
     widened,
 )
-from .placement import chosen, flag, rank_of, tile_of
+from .placement import chosen, rank_of, report, tile_of
 from .reconstruct import moved
 from .starts import start_state
 from .states import read_state, write_state
@@ -125,23 +125,6 @@ def predicted_change(payload, tokens, channel, inside, last, CHANNELS: tl.conste
 def value_of(code, FLOATS: tl.constexpr):
     """float32 of a byte in int32."""
     return float_byte_value(code) if FLOATS else whole_byte_value(code)
-
-
-@triton.jit
-def report(seen, counter, message, message_stride, flags, peers, first):
-    """Count this program, and above 32 bits whether it has ``seen`` NaN or Inf; the last program writes the flags.
-
-    Nothing but the count passes between programs, so that it needs no order with other accesses.
-    """
-    programs = tl.num_programs(0).to(tl.int64) * tl.num_programs(1) * tl.num_programs(2)
-    counted = seen.to(tl.int64) * 4294967296 + 1
-    counted += tl.atomic_add(counter, counted, sem="relaxed")
-    if (counted & 0xFFFFFFFF) == programs:
-        tl.store(counter, tl.cast(0, tl.int64))
-        if counted > programs:
-            flag(message, message_stride, flags, peers, 1)
-        elif first == 1:
-            flag(message, message_stride, flags, peers, 0)
 
 
 @triton.jit

@@ -1,16 +1,13 @@
 """Launches of codecs with one scale a token; the counterpart of ``launch`` for them, under the same conditions."""
 
-import functools
-
-import torch
 import triton
 
 from .. import state
 from ..codecs import _log_scales
 from . import tiles
-from .launch import OPTIONS, TYPES, interpreted, state_steps, take_statistics, three
+from .launch import TYPES, counter, interpreted, state_steps, take_statistics
 from .per_token import decode_kernel, encode_kernel
-from .repeat import run
+from .repeat import run, three
 
 
 def constants(form, channels, soft, order=0, eight_bit=False, starts=0, continues=False):
@@ -68,7 +65,6 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first, keyf
         int(first),
         **known,
         num_warps=warps(known),
-        **OPTIONS,
     )
 
 
@@ -91,18 +87,11 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         DTYPE=TYPES[dtype],
         **known,
         num_warps=warps(known),
-        **OPTIONS,
     )
 
 
 def warps(known):
     return (tiles.start_warps if known["STARTS"] + known["ORDER"] else tiles.per_token_warps)(known["ROWS"], known["WIDTH"])
-
-
-@functools.cache
-def counter(device):
-    """Of programs that are done: shared by all launches, which come one after the other."""
-    return torch.zeros(1, dtype=torch.int64, device=device)
 
 
 def _grid(known, tokens, blocks, sections):

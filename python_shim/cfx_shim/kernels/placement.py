@@ -162,3 +162,20 @@ def flag(message, message_stride, place, ranks, value: tl.constexpr):
     for first in range(0, ranks, 64):
         flags = message + (first + rank).to(tl.int64) * message_stride + place
         tl.store(flags, tl.full([64], value, tl.uint8), mask=first + rank < ranks)
+
+
+@triton.jit
+def report(seen, counter, message, message_stride, flags, peers, first):
+    """Count this program, and above 32 bits whether it has ``seen`` NaN or Inf; the last program writes the flags.
+
+    Nothing but the count passes between programs, so that it needs no order with other accesses.
+    """
+    programs = tl.num_programs(0).to(tl.int64) * tl.num_programs(1) * tl.num_programs(2)
+    counted = seen.to(tl.int64) * 4294967296 + 1
+    counted += tl.atomic_add(counter, counted, sem="relaxed")
+    if (counted & 0xFFFFFFFF) == programs:
+        tl.store(counter, tl.cast(0, tl.int64))
+        if counted > programs:
+            flag(message, message_stride, flags, peers, 1)
+        elif first == 1:
+            flag(message, message_stride, flags, peers, 0)

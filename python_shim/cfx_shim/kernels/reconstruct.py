@@ -1,7 +1,7 @@
 """How a base moves: the one piece of arithmetic that the sender and every receiver must share.
 
 The encode kernel and the decode kernel both call ``reconstruct`` and ``moved``; they are compiled without contraction
-of multiply and add (``launch.OPTIONS``), so that both give the bits that plain torch gives.
+of multiply and add (``repeat.OPTIONS``), so that both give the bits that plain torch gives.
 """
 
 import triton

@@ -1,4 +1,4 @@
-"""Calls whose launches are noted down and made again without asking Triton which kernels they take.
+"""How kernels are launched, and calls whose launches are noted down and made again without asking Triton which kernels they take.
 
 Triton finds the compiled kernel of a launch from all its arguments, in Python, every time. Where only some tensors of a call change
 from one time to the next the answer is the same, and a kernel it returned can be launched by itself
@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import torch
 
+from .formats import MOST_SECTIONS
+
+# how all kernels are compiled: a product and a sum fused on one end only would part the two bases
+OPTIONS = {"enable_fp_fusion": False}
 # of the call being noted down: its launches and what it allocates
 _open = contextvars.ContextVar("open", default=None)
 
@@ -39,12 +43,17 @@ class Repeated:
 
 
 def run(kernel, grid, *arguments, **constants):
-    """Launch ``kernel`` on ``grid``; what comes after its ``arguments`` and how it is compiled is in ``constants``."""
-    found = kernel[grid](*arguments, **constants)
+    """Launch ``kernel`` on ``grid``; what comes after its ``arguments`` and how it is compiled is in ``constants``, and ``OPTIONS``."""
+    found = kernel[grid](*arguments, **constants, **OPTIONS)
     noted = _open.get()
     if noted is not None and found is not None:
         rest = [constants[name] for name in kernel.arg_names[len(arguments) :]]
         noted.launches.append((found[(*grid, 1, 1)[:3]], [*arguments, *rest]))
+
+
+def three(items):
+    """As many as kernels take."""
+    return (*items, *[items[0]] * (MOST_SECTIONS - len(items)))
 
 
 def scratch(size, dtype, device):

@@ -3,8 +3,8 @@
 import triton
 
 from . import residual, tiles
-from .launch import OPTIONS, interpreted, split_of, state_steps, take_statistics, three
-from .repeat import run
+from .launch import interpreted, split_of, state_steps, take_statistics
+from .repeat import run, three
 
 # of what is opened, to a program
 _WORDS = 1024
@@ -24,7 +24,6 @@ def begin(form, sums, xs, states, message, offsets, own, order, first):
         len(xs[0]),
         int(first),
         WORDS=words,
-        **OPTIONS,
     )
     if order == 2:
         take_statistics(form, xs, states, message, _betas(form, xs, offsets), own, order)
@@ -66,7 +65,6 @@ def take(form, found, largest, xs, states, message, offsets, own, order, measure
         SPLIT=split_of(channels, channels, 1, order, eight_bit),
         SOFT=interpreted(),
         num_warps=tiles.row_warps(rows, width),
-        **OPTIONS,
     )
 
 

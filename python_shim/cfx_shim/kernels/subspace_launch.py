@@ -11,8 +11,9 @@ import triton
 
 from ..codecs import _low_rank
 from . import residual_launch, subspace, tiles
-from .launch import OPTIONS, TYPES, interpreted, split_of, state_steps, three
+from .launch import TYPES, interpreted, split_of, state_steps
 from .low_rank_product import decode_kernel
+from .repeat import run, three
 
 # added to squares of lengths of 1: what orthonormal columns of one pass are off by, and so those of two are not
 _SHIFT = 1e-6
@@ -35,10 +36,10 @@ def encode(form, xs, states, message, offsets, own, order, feedback, first):
         u, v = kept.subspace(x)
     packed = u, v, message, *three(offsets), message.stride(0), flags, tokens, channels, own, peers, rank
     if form.four_bits:
-        subspace.pack_int4_kernel[(2 * rank, blocks, len(xs))](*packed, BYTES=_PACKED_BYTES, K=kept.columns, **OPTIONS)
+        run(subspace.pack_int4_kernel, (2 * rank, blocks, len(xs)), *packed, BYTES=_PACKED_BYTES, K=kept.columns)
     else:
         grid = (triton.cdiv(tokens, _ROWS) + triton.cdiv(channels, _ROWS), blocks, len(xs))
-        subspace.pack_kernel[grid](*packed, ROWS=_ROWS, K=kept.columns, **OPTIONS)
+        run(subspace.pack_kernel, grid, *packed, ROWS=_ROWS, K=kept.columns)
     if order > 0 and feedback:
         decode(form, [], states, message, offsets, own, order, tokens, channels, xs[0].dtype)
 
@@ -53,7 +54,9 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         message.shape[0] - (own < message.shape[0]),
         len(states or outs),
     )
-    decode_kernel[grid](
+    run(
+        decode_kernel,
+        grid,
         *three(outs or states),
         *three(states or outs),
         message,
@@ -75,7 +78,6 @@ def decode(form, outs, states, message, offsets, own, order, tokens, channels, d
         USED=bool(outs),
         SOFT=interpreted(),
         num_warps=8,
-        **OPTIONS,
     )
 
 
@@ -102,7 +104,7 @@ class _Room:
         by_v, u, by_u, v = self._by_v, self._u, self._by_u, self._v
         # squares of the largest numbers, and those over the smallest ones, are no float32: each factor is over a root of them
         grid = (triton.cdiv(self._start.numel(), _STARTED), len(x))
-        subspace.start_kernel[grid](self._start, self.largest, v, self._start.numel(), WORDS=_STARTED, **OPTIONS)
+        run(subspace.start_kernel, grid, self._start, self.largest, v, self._start.numel(), WORDS=_STARTED)
         torch.bmm(x, v, out=by_v)
         self._orthonormal(by_v, self._wide_by_v, u, True)
         torch.bmm(x.mT, u, out=by_u)
@@ -123,7 +125,9 @@ class _Room:
             return
         wide.copy_(product)
         torch.bmm(wide.mT, wide, out=self._gram)
-        subspace.factor_kernel[(len(product),)](
+        run(
+            subspace.factor_kernel,
+            (len(product),),
             self._gram,
             self.largest,
             self._factor,

@@ -8,8 +8,7 @@ import triton
 import triton.language as tl
 
 from .arithmetic import beta_value, narrowed, negated, widened
-from .per_token import report
-from .placement import chosen, rank_of, tile_of
+from .placement import chosen, rank_of, report, tile_of
 from .reconstruct import moved
 from .states import read_state, write_state
 
@@ -50,7 +49,7 @@ def encode_kernel(
     SPLIT: tl.constexpr,
     SOFT: tl.constexpr,
 ):
-    """Grid: tiles of tokens' stretches, blocks, sections. ``counter``: as for ``per_token.report``."""
+    """Grid: tiles of tokens' stretches, blocks, sections. ``counter``: as for ``placement.report``."""
     tile, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)

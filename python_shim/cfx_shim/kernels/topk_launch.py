@@ -3,9 +3,8 @@
 import triton
 
 from . import formats, tiles
-from .launch import OPTIONS, TYPES, interpreted, row_warps, split_of, state_steps, take_statistics, three
-from .per_token_launch import counter
-from .repeat import run
+from .launch import TYPES, counter, interpreted, row_warps, split_of, state_steps, take_statistics
+from .repeat import run, three
 from .topk import decode_kernel, encode_kernel
 
 
@@ -61,7 +60,6 @@ def encode(xs, states, message, offsets, own, order, feedback, first):
         int(first),
         **known,
         num_warps=row_warps(known),
-        **OPTIONS,
     )
 
 
@@ -83,7 +81,6 @@ def decode(outs, states, message, offsets, own, order, tokens, channels, dtype):
         own,
         **known,
         num_warps=row_warps(known),
-        **OPTIONS,
     )
 
 

@@ -3,8 +3,8 @@
 Bytes an element are those of the tensor and of the state, each counted once where a launch reads or writes it; test/python
 counts the same in the emitted code. Apart from them are the payload, which encoding writes and decoding reads once, the
 few bytes of channel scales, means and beta that the statistics launch leaves in it, and the scales of what a state keeps in 8
-bits, 1/32 of its bytes; of low rank's, the factors and products with them; with statistics of the step before, the sums of a
-sample's 128 tokens, which the next program finds in cache. Caches may serve a part: what a launch reads, the one before has just
+bits, 1/32 of its bytes; of low rank's, the factors and products with them; with statistics of the step before, what a sample's
+128 tokens add to them, which the launch behind finds in cache. Caches may serve a part: what a launch reads, the one before has just
 read.
 """
 
@@ -17,8 +17,8 @@ LAUNCHES = {"encode": ("statistics", "encode"), "decode": ("decode",)}
 _LONE_LAUNCHES = {"encode": ("encode",), "decode": ("decode",)}
 # a path is a thread's and what comes before and after it an element's, so they are launches of their own
 _ON_TRELLIS = ("scales", "paths", "levels")
-# where the message's scales of channels are those of the step before
-_WITH_HISTORY = {"encode": ("encode",), "decode": ("decode",)}
+# where the message's scales of channels are those of the step before; behind the send, what the step after takes
+_WITH_HISTORY = {"encode": ("encode",), "keep": ("history",), "decode": ("decode",)}
 # "search" finds factors for each other, U and V by turns, and "revise" the last of each
 _LOW_RANK_LAUNCHES = {
     "encode": ("open", "largest", "residual", "search", "revise", "revise", "pack", "decode"),
@@ -37,7 +37,8 @@ _SUBSPACE_LAUNCHES = {
 
 
 def launches(form, order=1, statistics="exact"):
-    """Those of "encode" and of "decode" for a codec's format at residual order 0, 1 or 2.
+    """Those of "encode", of "decode", and with statistics of the step before of "keep", for a codec's format at residual order 0, 1
+    or 2.
 
     ``statistics``: what they are of, as in ``cfx_shim.statistics``.
     """
@@ -54,8 +55,8 @@ def launches(form, order=1, statistics="exact"):
     if not form.trellis:
         return known
     # without a state there are levels to choose only where a path leaves more than one
-    behind = _ON_TRELLIS if form.bits > 1 or order > 0 else _ON_TRELLIS[:-1]
-    return known | {"encode": (*known["encode"][:-1], *behind)}
+    on_trellis = _ON_TRELLIS if form.bits > 1 or order > 0 else _ON_TRELLIS[:-1]
+    return known | {"encode": (*known["encode"][:-1], *on_trellis)}
 
 
 def bytes_an_element(launch: str, order: int, item_bytes: int, eight_bit: bool = False, passes: int = 1) -> int:
@@ -91,7 +92,7 @@ def barriers(form):
 
 
 def of_call(form, order, item_bytes, statistics, tokens):
-    """Of "encode" and of "decode": (bytes an element of all launches, how many there are), for a block of ``tokens``."""
+    """Of each of these: (bytes an element of all launches, how many there are), for a block of ``tokens``."""
     share = _sample.of_tokens(tokens)[0] / tokens if statistics == "sampled" else 1
     return {
         end: (

@@ -4,7 +4,7 @@ import torch
 from case import DEVICE, DTYPES, VALUES, Case, Garbage, there
 
 from cfx_shim import statistics
-from cfx_shim.kernels import ops, tiles
+from cfx_shim.kernels import history_launch, ops, tiles
 
 FORMATS = [("binary", 1), ("int2", 1), ("lm1", 2), ("lm2", 2), ("lm3", 2), ("lm4", 2), ("ternary", 2)]
 
@@ -17,9 +17,12 @@ class Operators(Case):
         message, place = torch.zeros(self.shape, dtype=torch.uint8), (self.offsets, self.own, "lm2", self.order)
         histories = [torch.zeros(layout.shape(len(self.peers)), dtype=torch.uint8) for _ in self.xs]
         found = {}
+        tokens, channels = self.xs[0].shape[1:]
+        leaves = history_launch.room(len(self.peers) * len(self.xs), tokens, channels, "cpu").zero_()
         for taken, kept in (("exact", []), ("exact", histories), ("sampled", []), ("previous", histories)):
-            arguments = (self.xs, self.states, message, *place, True, True, taken, kept)
+            arguments = (self.xs, self.states, message, *place, True, True, taken, kept, False, False, leaves if kept else None)
             found[f"encode, {taken}, {len(kept)} histories"] = self.checked(ops.encode, arguments)
+        found["keep"] = self.checked(ops.keep, (leaves, histories, "lm2", self.order, channels))
         found["decode"] = self.checked(ops.decode, ([], self.states, message, *place, *self.xs[0].shape[1:], self.xs[0].dtype))
         return [f"{name}: {results}" for name, results in found.items() if set(results.values()) != {"SUCCESS"}]
 

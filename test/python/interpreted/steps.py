@@ -5,7 +5,7 @@ from case import POISON, VALUES, Case, same, there
 from rows import FORMATS
 
 from cfx_shim import statistics
-from cfx_shim.kernels import launch
+from cfx_shim.kernels import history_launch, launch
 
 
 class Steps(Case):
@@ -25,12 +25,14 @@ class Steps(Case):
             message, states = self.eager(histories)
             found = torch.full(self.shape, POISON, dtype=torch.uint8)
             place = found, self.offsets, self.own, self.order
-            there(launch.encode, self.codec, self.xs, self.states, *place, True, True, taken, kept)
+            tokens, channels = self.xs[0].shape[1:]
+            leaves = history_launch.room(len(self.peers) * len(self.xs), tokens, channels, "cpu")
+            there(launch.encode, self.codec, self.xs, self.states, *place, True, True, taken, kept, leaves=leaves)
+            there(history_launch.keep, self.codec, leaves, kept, self.order, channels)
             pairs = [("message", message, found), *zip(["sender's state"] * 3, states, self.states)]
             used = layout.scale_bytes + 1
             for name, one, other in [*pairs, *(("history", one[:, :used], other[:, :used]) for one, other in zip(histories, kept))]:
                 wrong += same(f"step {step}, {name}", one, other)
-            tokens, channels = self.xs[0].shape[1:]
             outs = [] if self.in_place else [torch.empty((len(self.peers), tokens, channels), dtype=x.dtype) for x in self.xs]
             there(launch.decode, self.codec, outs, before, *place, tokens, channels, self.xs[0].dtype)
             for one, other in zip(self.states, before):
