@@ -121,6 +121,20 @@ def test_what_a_send_leaves_is_kept_by_a_launch_behind_it(codec, launched):
         assert send._leaves is None
 
 
+@pytest.mark.parametrize("codec, order", [("binary", 1), ("lm2", 2), ("tcq2", 2)])
+def test_numbers_that_are_1_compile_which_triton_makes_constants(codec, order, launched):
+    layout = state.layout(state.NATIVE, order, 1, 7, torch.bfloat16)
+    kept = statistics.layout(codecs.load(codec), 7).shape(1)
+    x, states, message = torch.zeros(1, 1, 7).bfloat16(), [torch.zeros(layout.shape(1), dtype=layout.stored)], torch.zeros(1, 256, dtype=torch.uint8)
+    for taken in ("exact", "previous"):
+        how = {"own": formats.NOBODY, "codec": codec, "order": order, "histories": [torch.zeros(kept, dtype=torch.uint8)]}
+        send = ops.Encoding([x], states, message, offsets=[0], feedback=True, first=True, statistics=taken, **how)
+        send([x])
+        send.keep()
+    launches = [traffic.launches(formats.of(codec), order, taken) for taken in ("exact", "previous")]
+    assert len(launched) == sum(len(each["encode"]) + 1 for each in launches)
+
+
 def test_tensors_that_lie_otherwise_get_kernels_of_their_own(launched):
     send, _, _ = ends("fp8", 0)
     kernels = []
