@@ -62,7 +62,7 @@ class Call:
     @property
     def keeps_behind(self):
         """Whether ``keep`` has work."""
-        return self.histories[0] is not None and self.path == "triton"
+        return self._writer.keeps_behind
 
     def deliver(self):
         if self.receive is not self.send:

@@ -65,9 +65,12 @@ class Collectives:
         Our own block is the input's; the others are views that the group's next call overwrites.
         """
         call = self._open(place, sections, group, ALL_TO_ALL)
-        work = dist.all_to_all_single(call.receive, call.send, group=group.handle, async_op=True)
+        # else it goes on the stream that waits for it
+        beside = call.writer.keeps_behind
+        work = dist.all_to_all_single(call.receive, call.send, group=group.handle, async_op=beside)
         call.writer.keep()
-        work.wait()
+        if beside:
+            work.wait()
         return self._close(call, group, [section.blocks[group.rank] for section in sections])
 
     @_without_autograd

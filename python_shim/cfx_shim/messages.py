@@ -66,6 +66,11 @@ class Writer:
         elif flag is not None:
             self._flags.bitwise_or_(flag)
 
+    @property
+    def keeps_behind(self):
+        """Whether ``keep`` has work."""
+        return any(encode.keeps_behind for encode, _ in self._launches)
+
     def keep(self):
         """Once after each write: what ``histories`` of it are left to be made. Nothing that is sent waits for it."""
         for encode, _ in self._launches:

@@ -176,6 +176,13 @@ def test_what_keeps_statistics_does_not_spill_at_production_shapes(kind, codec, 
     assert widths(kernel).count(16) >= 3
 
 
+@pytest.mark.parametrize("codec", ["int2", "lm1", "lm2", "lm4", "ternary"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_rows_of_5120_channels_fit_registers(target, codec, tmp_path):
+    for kind, eight_bit in (("encode", False), ("encode", True), ("decode", False), ("one launch", False)):
+        assert_lean(compiled(kind, codec, 5120, 2, target, eight_bit)[0], tmp_path)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_one_launch_does_not_spill_beside_a_state_in_8_bits(order, tmp_path):
     kernel, _ = compiled("one launch", "lm2", 4096, order, "sm_90", eight_bit=True)

@@ -79,8 +79,11 @@ class Encoding:
             for flag in self._flags:
                 flag.value = seen
 
+    # histories are kept with the rest
+    keeps_behind = False
+
     def keep(self):
-        """Nothing: histories were kept with the rest."""
+        """Nothing."""
 
 
 class Decoding:

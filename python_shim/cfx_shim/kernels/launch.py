@@ -345,10 +345,10 @@ def state_steps(states, order, tokens, channels, dtype):
     return eight_bit, states[0].stride(0), state.layout(state.NATIVE, 2, tokens, channels, dtype).trend_at if beside else 0
 
 
-def row_warps(constants, loads=2):
-    """So many loads of a tensor a thread; fewer where groups' largest values are gathered."""
+def row_warps(constants, *loads):
+    """As ``tiles.row_warps``; more where groups' largest values are gathered."""
     rows, width = constants["ROWS"], constants["WIDTH"]
-    return tiles.gathering_warps(rows, width) if constants["SPLIT"] else tiles.row_warps(rows, width, loads)
+    return tiles.gathering_warps(rows, width) if constants["SPLIT"] else tiles.row_warps(rows, width, *loads)
 
 
 def decode_warps(constants):
@@ -360,14 +360,14 @@ def encode_warps(constants):
     """Of the encode kernel with these constants."""
     if constants["MEANS"] and not constants["SPLIT"]:
         return tiles.start_warps(constants["ROWS"], constants["WIDTH"])
-    # a row's sums are soon found where few warps have parts of it
-    loads = 4 if constants["ORDER"] < 2 or constants["TRELLIS"] else 2
-    if constants["KEEPS"] and constants["TRELLIS"]:
+    predicts, keeps = constants["ORDER"] == 2, constants["KEEPS"]
+    if keeps and constants["BITS"] == 0:
         # what is kept takes registers
-        loads //= 2
-    elif constants["KEEPS"] and constants["BITS"] == 0:
         return tiles.gathering_warps(constants["ROWS"], constants["WIDTH"])
-    return row_warps(constants, loads)
+    if keeps if constants["TRELLIS"] else predicts:
+        return row_warps(constants, 2, 16)
+    # a row's sums are soon found where few warps have parts of it
+    return row_warps(constants, 4)
 
 
 @functools.cache

@@ -97,6 +97,11 @@ class Encoding:
             self._leaves = history_launch.room(*self._room)
             self._call([*xs, self._leaves])
 
+    @property
+    def keeps_behind(self):
+        """Whether ``keep`` has work."""
+        return self._keep is not None
+
     def keep(self):
         """Once after each call: ``histories``, if any, become those of its step. Nothing that is sent waits for it."""
         if self._keep is not None:

@@ -38,9 +38,9 @@ def rows_of_stretches(channels, elements=_TILE):
     return elements // width, width, count
 
 
-def row_warps(rows, width, loads=2):
-    """So many loads of a tensor a thread, eight warps at most."""
-    return max(1, min(8, rows * width // (_LOAD * 32 * loads)))
+def row_warps(rows, width, loads=2, most=8):
+    """So many loads of a tensor a thread, or more where ``most`` warps are too few."""
+    return max(1, min(most, rows * width // (_LOAD * 32 * loads)))
 
 
 def gathering_warps(rows, width):
