@@ -32,6 +32,7 @@ from cfx_shim.kernels import (  # noqa: E402
 )
 
 TOKENS, CHANNELS, OFFSETS = 48, 64, [0, 1 << 16]
+OF_FP8 = {"offsets": OFFSETS, "own": formats.NOBODY, "codec": "fp8", "order": 0, "feedback": True, "first": True, "statistics": "exact"}
 
 
 @pytest.fixture
@@ -146,7 +147,11 @@ def test_tensors_that_lie_otherwise_get_kernels_of_their_own(launched):
 
 
 def test_one_tensor_given_twice_stands_for_two_and_none_is_kept(launched):
-    send, _, _ = ends("fp8", 0)
+    first = tensors()
+    send, seen = ops.Encoding(first, [], torch.zeros(3, 1 << 18, dtype=torch.uint8), **OF_FP8), weakref.ref(first[0])
+    del first
+    gc.collect()
+    assert seen() is None
     (both,) = tensors(1)
     kept = weakref.ref(both)
     send([both, both])

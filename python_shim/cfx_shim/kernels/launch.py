@@ -165,7 +165,8 @@ def encode(
     that no launch before this one has coded into these messages, and sets it to 0 before.
 
     ``statistics`` and ``histories``, [B, H] uint8 each, as in ``cfx_shim.statistics``: a launch for statistics comes first but with
-    "previous". ``leaves``, as ``history_launch.room`` gives them, take what histories of this step are made of. A ``keyframe`` starts the states instead of moving them, ``continues`` as in ``coding.Section``.
+    "previous". ``leaves``, as ``history_launch.room`` gives them, take what histories of this step are made of. A ``keyframe``
+    starts the states instead of moving them, ``continues`` as in ``coding.Section``.
     """
     peers, tokens, channels = xs[0].shape
     blocks = peers - (own < peers)

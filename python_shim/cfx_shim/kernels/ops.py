@@ -78,15 +78,16 @@ class Encoding:
 
     def __init__(self, xs, states, message, own, codec, order, histories=(), **how):
         peers, tokens, channels = xs[0].shape
+        sections = len(xs)
         how |= {"states": states, "message": message, "own": own, "codec": codec, "order": order, "histories": histories}
 
         def call(given):
-            encode(given[: len(xs)], leaves=given[-1] if histories else None, **how)
+            encode(given[:sections], leaves=given[-1] if histories else None, **how)
 
         self._call = Repeated(call) if formats.of(codec).only_launches else call
         self._leaves, self._keep = None, None
         if histories:
-            self._room = (peers - (own < peers)) * len(xs), tokens, channels, message.device
+            self._room = (peers - (own < peers)) * sections, tokens, channels, message.device
             known = {"histories": histories, "codec": codec, "order": order, "channels": channels}
             self._keep = Repeated(lambda given: keep(*given, **known))
 
