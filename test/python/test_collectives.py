@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from exchanges import BINARY, COLLECTIVES, IDENTITY, INT2, OFF, RankUnderTest, message_bytes, slowly_varying
 from ranks import run_ranks
 
-from cfx_shim import codecs
+from cfx_shim import codecs, messages
 from cfx_shim.plan import Treatment
 from cfx_shim.state import add_decoded_
 
@@ -40,6 +41,31 @@ def _exact(rank, collective, treatment):
 @pytest.mark.parametrize("treatment", [IDENTITY, OFF], ids=["identity", "untouched"])
 def test_identity_and_untouched_tensors_arrive_bit_for_bit_and_keep_no_base(world, collective, treatment):
     run_ranks(world, _exact, collective, treatment)
+
+
+def _beside(rank, collective):
+    us, seen = RankUnderTest(), []
+    name = {"all_to_all": "all_to_all_single", "all_gather": "all_gather_into_tensor"}[collective]
+    send = getattr(dist, name)
+
+    def sent(*given, **how):
+        seen.append(("sent", how["async_op"]))
+        return send(*given, **how)
+
+    setattr(dist, name, sent)
+    messages.Writer.keeps_behind = True
+    messages.Writer.keep = lambda writer: seen.append("kept")
+    for step in range(3):
+        shape = us.blocks(collective, 5, 6)
+        (blocks,) = us.exchange(collective, step, [("k", slowly_varying(rank, step, "k", shape), IDENTITY)])
+        expected = us.sent_to_us(collective, lambda source: slowly_varying(source, step, "k", shape))
+        assert all(map(torch.equal, blocks, expected))
+    assert seen == [("sent", True), "kept"] * 3
+
+
+@both
+def test_what_is_left_to_keep_goes_beside_the_wire(collective):
+    run_ranks(2, _beside, collective)
 
 
 def _order_0(rank, collective, codec):
