@@ -54,7 +54,7 @@ from .vectors import (
 sums_bytes = inlined(shared.sums_bytes)
 
 _SUM_LANES, _SPAN, _TOKENS, _ROOM = 64, shared.SUM_SPAN, shared.SUM_TOKENS, 64
-# bytes: of a vector, and of tokens that are read at once together how far ahead memory is fetched
+# bytes: of a vector, and how far ahead memory is fetched for each of the tokens that are read at once
 _VECTOR, _AHEAD = 4 * LANES, 2048
 assert _SPAN == 4 * LANES
 # what is summed up of x less its base: squares, magnitudes, the three products that a prediction is fitted from, itself,
@@ -147,7 +147,7 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
     # of whole rows what is read next is behind what is read now, else behind a row
     x_ahead, base_ahead = stride * x_step, stride * state_step
     if count == channels and stride == 1:
-        x_ahead = base_ahead = _AHEAD // whole_at(common + shared.TOKENS_AT_ONCE)
+        x_ahead = base_ahead = _AHEAD
     for c in range(0, count, _SPAN):
         here = min(_SPAN, count - c)
         x_now, x_now_step = x + c * item, step * x_step
@@ -159,7 +159,7 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
         as_they_lie, kind_now = here == _SPAN and alike and (order == 0 or not eight_bit), kind
         if as_they_lie and measure == PRODUCTS:
             told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
-            of_trend = codes + c, step * channels, scales + c // GROUP, step * scale_step
+            of_trend = codes + c, step * channels, max(x_ahead // item, _VECTOR), scales + c // GROUP, step * scale_step
             _add_products(kind, (*told, *of_trend, total + 4 * c, row_bytes))
             continue
         if not as_they_lie or order == 2:
@@ -235,7 +235,9 @@ def _product_adder(kind):
         return widened_at(x, kind, 0) - widened_at(base, kind, 0)
 
     @called
-    def add(number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, scales, scale_step, total, row_bytes):
+    def add(
+        number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, codes_ahead, scales, scale_step, total, row_bytes
+    ):  # fmt: skip
         for group in range(_SPAN // GROUP):
             of_group, place = 2 * vector * group, total + 4 * GROUP * group
             own_1, own_2 = floats_at(place), floats_at(place + _VECTOR)
@@ -243,6 +245,7 @@ def _product_adder(kind):
             trends_1, trends_2 = floats_at(place + 2 * row_bytes), floats_at(place + 2 * row_bytes + _VECTOR)
             x_now, base_now, codes_now, scale_now = x + of_group, base + of_group, codes + GROUP * group, scales + group
             for _ in range(number):
+                prefetch(codes_now + codes_ahead)
                 last_1, last_2 = group_at(codes_now, scale_now)
                 delta = difference(x_now, x_ahead, base_now, base_ahead)
                 own_1, mixed_1, trends_1 = own_1 + delta * delta, mixed_1 + delta * last_1, trends_1 + last_1 * last_1

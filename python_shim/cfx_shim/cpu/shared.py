@@ -43,7 +43,7 @@ X, STATE, PAYLOAD, HISTORY, SECTION_BYTES = 0, 8, 16, 24, 32
 # numbers that rows of a batch of tokens are, unless it is of one token
 BATCH_NUMBERS = 1 << 13
 # channels whose sums over tokens are taken at a time, and of how many tokens at most
-SUM_SPAN, SUM_TOKENS = 64, 16
+SUM_SPAN, SUM_TOKENS = 64, 4
 # of scratch, for a path of every lane
 PATHS_BYTES = 64 * (8 + 24 + 128 + 256)
 
