@@ -16,7 +16,7 @@ from .arithmetic import (
     sum_over_channels,
     widened,
 )
-from .history import put_leaves, put_products
+from .history import history_of, put_leaves, put_products
 from .means import means_at
 from .placement import chosen, flag, rank_of, report, tile_of
 from .reconstruct import moved, reconstruct
@@ -99,12 +99,7 @@ def encode_kernel(
     x, state, offset = chosen(section, x0, x1, x2, state0, state1, state2, offset0, offset1, offset2)
     rank = rank_of(block, own)
     payload = message + rank * message_stride + offset
-    history = history0
-    if section == 1:
-        history = history1
-    if section == 2:
-        history = history2
-    history += block.to(tl.int64) * HISTORY
+    history = history_of(section, block, history0, history1, history2, HISTORY)
     row, known, group, channel, place, inside, byte, kept = tile_of(tile, tokens, CHANNELS, ROWS, WIDTH, GROUP, GROUPS)
     token = row // GROUPS
     value = tl.load(x + rank * x_block + token.to(tl.int64)[:, None] * x_token + channel, mask=inside, other=0.0)

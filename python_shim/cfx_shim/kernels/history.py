@@ -16,6 +16,17 @@ _PRODUCTS = tl.constexpr(8)
 
 
 @triton.jit
+def history_of(section, block, history0, history1, history2, HISTORY: tl.constexpr):
+    """Where that of a section's block begins, of ``HISTORY`` bytes each."""
+    history = history0
+    if section == 1:
+        history = history1
+    if section == 2:
+        history = history2
+    return history + block.to(tl.int64) * HISTORY
+
+
+@triton.jit
 def leaf_of(leaves, section, block, blocks, taken, lane, CHANNELS: tl.constexpr):
     """(where a leaf's channels begin, and where its products do)."""
     behind: tl.constexpr = (CHANNELS + 3) // 4 * 4
@@ -100,12 +111,7 @@ def history_kernel(
 ):
     """Grid: strips of channels, blocks, sections. ``HISTORY``: bytes of a block's history."""
     strip, block, section = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    history = history0
-    if section == 1:
-        history = history1
-    if section == 2:
-        history = history2
-    history += block.to(tl.int64) * HISTORY
+    history = history_of(section, block, history0, history1, history2, HISTORY)
     channel = strip * STRIP + tl.arange(0, STRIP)
     known = channel < CHANNELS
     lane, blocks = tl.arange(0, 64), tl.num_programs(1)

@@ -365,7 +365,8 @@ def encode_warps(constants):
     if keeps and constants["BITS"] == 0:
         # what is kept takes registers
         return tiles.gathering_warps(constants["ROWS"], constants["WIDTH"])
-    if keeps if constants["TRELLIS"] else predicts:
+    takes_registers = keeps if constants["TRELLIS"] else predicts
+    if takes_registers:
         return row_warps(constants, 2, 16)
     # a row's sums are soon found where few warps have parts of it
     return row_warps(constants, 4)
