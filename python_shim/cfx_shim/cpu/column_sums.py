@@ -148,21 +148,23 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
     x_ahead, base_ahead = stride * x_step, stride * state_step
     if count == channels and stride == 1:
         x_ahead = base_ahead = _AHEAD
-    for c in range(0, count, _SPAN):
+    # with order 0 what is taken off is float32
+    alike = kind == FLOAT32 or order > 0 or measure == VALUES or measure == FINITE_VALUES
+    as_it_lies = alike and (order == 0 or not eight_bit)
+    done = 0
+    if as_it_lies and measure == PRODUCTS:
+        done = count // _SPAN * _SPAN
+        told = number, x, step * x_step, x_ahead, base, step * state_step, base_ahead
+        of_trend = codes, step * channels, max(x_ahead // item, _VECTOR), scales, step * scale_step
+        _add_products(kind, (*told, *of_trend, total, row_bytes, done))
+    for c in range(done, count, _SPAN):
         here = min(_SPAN, count - c)
         x_now, x_now_step = x + c * item, step * x_step
         base_now, base_now_step = base_row + 4 * c, 0
         if order > 0:
             base_now, base_now_step = base + c * state_item, step * state_step
-        # with order 0 what is taken off is float32
-        alike = kind == FLOAT32 or order > 0 or measure == VALUES or measure == FINITE_VALUES
-        as_they_lie, kind_now = here == _SPAN and alike and (order == 0 or not eight_bit), kind
-        if as_they_lie and measure == PRODUCTS:
-            told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
-            of_trend = codes + c, step * channels, max(x_ahead // item, _VECTOR), scales + c // GROUP, step * scale_step
-            _add_products(kind, (*told, *of_trend, total + 4 * c, row_bytes))
-            continue
-        if not as_they_lie or order == 2:
+        kind_now = kind
+        if here < _SPAN or not as_it_lies or order == 2:
             for at in range(number):
                 x_row, base_row_now, trend_row = x_rows + at * span, base_rows + at * span, trend_rows + at * span
                 read_row(x_row, x_now + at * x_now_step, kind, 0, here, rest)
@@ -225,7 +227,7 @@ def _adder(measure, kind):
 
 
 def _product_adder(kind):
-    """As ``_adder``, with the trend as it is stored, group after group: their sums take six registers."""
+    """As ``_adder``, of ``count`` channels, with the trend as it is stored, group after group: their sums take six registers."""
     vector = _VECTOR if kind == FLOAT32 else _VECTOR // 2
 
     @inlined
@@ -236,9 +238,10 @@ def _product_adder(kind):
 
     @called
     def add(
-        number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, codes_ahead, scales, scale_step, total, row_bytes
+        number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, codes_ahead, scales, scale_step, total, row_bytes,
+        count,
     ):  # fmt: skip
-        for group in range(_SPAN // GROUP):
+        for group in range(count // GROUP):
             of_group, place = 2 * vector * group, total + 4 * GROUP * group
             own_1, own_2 = floats_at(place), floats_at(place + _VECTOR)
             mixed_1, mixed_2 = floats_at(place + row_bytes), floats_at(place + row_bytes + _VECTOR)
