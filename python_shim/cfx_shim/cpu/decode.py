@@ -4,7 +4,7 @@ Beside a state in 8 bits it writes what a receiver uses, too.
 """
 
 from . import shared
-from .arithmetic import HALF_SCALE, SMALL_FLOAT, inlined, read_row
+from .arithmetic import HALF_SCALE, SMALL_FLOAT, called, inlined, read_row
 from .bits import decoder
 from .blocks import payload_of, section_of, state_of
 from .digits import decode_digits, take_digits
@@ -22,10 +22,6 @@ from .vectors import (
 )
 
 
-decode_1, _decode_2, _decode_3, _decode_4 = (decoder(bits) for bits in range(1, 5))
-_decode_centred_4, _decode_centred_5 = decoder(4, True), decoder(5, True)
-
-
 def decode_kernel(common, sections, first, last, scratch):
     """Decode tokens ``first`` to ``last``, counted likewise, into their state, or with order 0 in its place; returns 0."""
     blocks, tokens = whole_at(common + shared.BLOCKS), whole_at(common + shared.TOKENS)
@@ -40,30 +36,26 @@ def decode_kernel(common, sections, first, last, scratch):
 
 @inlined
 def _decode_block(common, section, block, first, last, scratch):
-    tokens, channels = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS)
-    item, order = whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
-    bits, half_scales, bias = (
-        whole_at(common + shared.BITS), whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS),
+    channels, item, order = whole_at(common + shared.CHANNELS), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
+    half_scales, bias, starts = (
+        whole_at(common + shared.HALF_SCALES), whole_at(common + shared.U_BIAS), whole_at(common + shared.STARTS),
     )  # fmt: skip
-    centred, starts = whole_at(common + shared.CENTRED), whole_at(common + shared.STARTS)
     staged = is_staged(common) or starts > 0
     base = state_of(common, section, block)
     block_trend, state_step = base + whole_at(common + shared.TREND_AT), channels * item
     payload = payload_of(common, section, block)
 
-    parts, _, end_first, width = parts_of(common)
+    parts, _, _, width = parts_of(common)
     row_bytes = 4 * width
     rest, us = scratch, scratch + 64
     v = us + 2 * ROW
-    beta, own_planes = v + row_bytes, v + 2 * row_bytes
+    beta, room = v + row_bytes, v + 2 * row_bytes
     held_row, trend_rows, batch = v + 3 * row_bytes, v + 4 * row_bytes, min(LANES, max(1, shared.BATCH_NUMBERS // width))
-    trellis, row_room = whole_at(common + shared.TRELLIS), plane_room(channels)
-    path_row = rows_at(v + (4 + batch) * row_bytes)
+    if whole_at(common + shared.TRELLIS):
+        room = rows_at(trend_rows + batch * row_bytes)
     planes = read_channels(common, payload, v, beta, rest)
-    if centred:
+    if whole_at(common + shared.CENTRED):
         read_means(common, planes, beta, width, rest)
-    plane_bytes = (channels + 7) // 8
-    plane_step = tokens * plane_bytes
     # a trend that lies apart is read and written for a batch of tokens
     trend_apart = order == 2 and not staged
     for start in range(first, last, batch):
@@ -74,61 +66,94 @@ def _decode_block(common, section, block, first, last, scratch):
             read_row(us, payload + 2 * start, HALF_SCALE, 0, count, rest)
         else:
             read_row(us, payload + 2 * start, SMALL_FLOAT, bias, 2 * count, rest)
-        for row in range(count):
-            place = base + (start + row) * state_step
-            held, trend = place, trend_rows
-            if trend_apart:
-                trend = trend_rows + row * row_bytes
-            if staged:
-                held = held_row
-            if staged and order > 0:
-                read_state(held, trend, base, start + row, order, common, rest)
-            if trellis != 0:
-                copy_rows(common, planes + (start + row) * plane_bytes, plane_step, path_row, row_room)
-                first_u, second_u, signs = float_at(us + 8 * row), float_at(us + 8 * row + 4), path_row + bits * row_room
-                move_by_path(common, path_row, signs, end_first, width, v, first_u, second_u, order, held, trend, beta)
-            else:
-                _decode_token(common, planes, start + row, own_planes, end_first, width, v, us + 4 * parts * row, order, held, trend, beta)
-            used = used_at(section, block, start + row, common)
-            if used > 0:
-                write_parts(held, used, True, common, rest)
-            if starts > 0:
-                start_token(common, held, width, base, start + row, trend, rest)
-            elif staged and order > 0:
-                write_state(held, trend, base, start + row, order, common, rest)
-            elif staged:
-                write_parts(held, place, False, common, rest)
+        if staged:
+            for token in range(start, start + count):
+                if order > 0:
+                    read_state(held_row, trend_rows, base, token, order, common, rest)
+                _decode_tokens(common, planes, room, token, 1, us + 4 * parts * (token - start), held_row, 0, trend_rows, v, beta)
+                used = used_at(section, block, token, common)
+                if used > 0:
+                    write_parts(held_row, used, True, common, rest)
+                if starts > 0:
+                    start_token(common, held_row, width, base, token, trend_rows, rest)
+                elif order > 0:
+                    write_state(held_row, trend_rows, base, token, order, common, rest)
+                else:
+                    write_parts(held_row, base + token * state_step, False, common, rest)
+        else:
+            _decode_tokens(common, planes, room, start, count, us, base + start * state_step, state_step, trend_rows, v, beta)
         if trend_apart:
             write_trends(trend_rows, row_bytes, block_trend, start, count, common, rest)
 
 
 @inlined
-def _decode_token(common, planes, token, own_planes, end_first, width, v, us, order, held, trend, beta):
-    """A token's state by its bits or digits, or with order 0 they are put at ``held``. ``us``: its scales."""
-    tokens, channels, bits = whole_at(common + shared.TOKENS), whole_at(common + shared.CHANNELS), whole_at(common + shared.BITS)
-    plane_bytes = (channels + 7) // 8
-    packed, step = planes + token * plane_bytes, tokens * plane_bytes
-    if bits == 0:
-        packed, step = own_planes, width // 8
-        take_digits(common, packed, step, planes, token)
-    elif whole_at(common + shared.RAGGED):
-        copy_planes(common, packed, step, own_planes, width // 8, False)
-        packed, step = own_planes, width // 8
-    for part in range(1 if whole_at(common + shared.HALF_SCALES) else 2):
-        begin, end = (0, end_first) if part == 0 else (end_first, width)
-        u = all_floats(float_at(us + 4 * part))
-        if bits == 0:
-            decode_digits(common, packed, step, begin, end, v, u, order, held, trend, beta)
-        elif whole_at(common + shared.CENTRED):
-            if bits == 4:
-                _decode_centred_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
-            else:
-                _decode_centred_5(common, packed, step, begin, end, v, u, order, held, trend, beta)
-        elif bits == 1:
-            decode_1(common, packed, step, begin, end, v, u, order, held, trend, beta)
-        elif bits == 2:
-            _decode_2(common, packed, step, begin, end, v, u, order, held, trend, beta)
-        elif bits == 3:
-            _decode_3(common, packed, step, begin, end, v, u, order, held, trend, beta)
+def _decode_tokens(common, planes, room, first, count, us, held, held_step, trend, v, beta):
+    """``count`` tokens' state from ``first`` on by their bits or digits, or with order 0 they are put at ``held``.
+
+    ``us``: their scales; ``held``, ``trend``: rows of the first one's, those of a trend one behind the other; ``room``: for a
+    token's planes.
+    """
+    bits = whole_at(common + shared.BITS)
+    told = common, planes, room, first, count, us, held, held_step, trend, v, beta
+    if whole_at(common + shared.TRELLIS):
+        _decode_paths(*told)
+    elif bits == 0:
+        _decode_digits(*told)
+    elif whole_at(common + shared.CENTRED):
+        if bits == 4:
+            _decode_centred_4(*told)
         else:
-            _decode_4(common, packed, step, begin, end, v, u, order, held, trend, beta)
+            _decode_centred_5(*told)
+    elif bits == 1:
+        _decode_1(*told)
+    elif bits == 2:
+        _decode_2(*told)
+    elif bits == 3:
+        _decode_3(*told)
+    else:
+        _decode_4(*told)
+
+
+def _by_tokens(decode):
+    """``_decode_tokens`` of one kind of code, of which ``decode`` does a part of a token."""
+
+    @called
+    def decode_tokens(common, planes, room, first, count, us, held, held_step, trend, v, beta):
+        order, digits = whole_at(common + shared.ORDER), whole_at(common + shared.BITS) == 0
+        parts, _, end_first, width = parts_of(common)
+        plane_bytes = (whole_at(common + shared.CHANNELS) + 7) // 8
+        plane_step, source = whole_at(common + shared.TOKENS) * plane_bytes, planes + first * plane_bytes
+        for token in range(first, first + count):
+            packed, step = source, plane_step
+            if digits:
+                packed, step = room, width // 8
+                take_digits(common, packed, step, planes, token)
+            elif whole_at(common + shared.RAGGED):
+                packed, step = room, width // 8
+                copy_planes(common, source, plane_step, packed, step, False)
+            decode(common, packed, step, 0, end_first, v, all_floats(float_at(us)), order, held, trend, beta)
+            if parts == 2:
+                decode(common, packed, step, end_first, width, v, all_floats(float_at(us + 4)), order, held, trend, beta)
+            source, us, held, trend = source + plane_bytes, us + 4 * parts, held + held_step, trend + 4 * width
+
+    return decode_tokens
+
+
+_decode_digits = _by_tokens(decode_digits)
+decode_1 = decoder(1)
+_decode_1, _decode_2, _decode_3, _decode_4 = (_by_tokens(decode) for decode in (decode_1, decoder(2), decoder(3), decoder(4)))
+_decode_centred_4, _decode_centred_5 = (_by_tokens(decoder(bits, True)) for bits in (4, 5))
+
+
+@called
+def _decode_paths(common, planes, room, first, count, us, held, held_step, trend, v, beta):
+    """The same of a trellis. ``room``: of planes as ``trellis.rows_at`` tells, and for those of signs and sizes behind them."""
+    channels, order, bits = whole_at(common + shared.CHANNELS), whole_at(common + shared.ORDER), whole_at(common + shared.BITS)
+    _, _, end_first, width = parts_of(common)
+    row_room, plane_bytes = plane_room(channels), (channels + 7) // 8
+    plane_step = whole_at(common + shared.TOKENS) * plane_bytes
+    for token in range(first, first + count):
+        copy_rows(common, planes + token * plane_bytes, plane_step, room, row_room)
+        first_u, second_u = float_at(us), float_at(us + 4)
+        move_by_path(common, room, room + bits * row_room, end_first, width, v, first_u, second_u, order, held, trend, beta)
+        us, held, trend = us + 8, held + held_step, trend + 4 * width
