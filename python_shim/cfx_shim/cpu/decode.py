@@ -114,32 +114,33 @@ def _decode_tokens(common, planes, room, first, count, us, held, held_step, tren
         _decode_4(*told)
 
 
-def _by_tokens(decode):
-    """``_decode_tokens`` of one kind of code, of which ``decode`` does a part of a token."""
+def _by_tokens(decode, digits=False):
+    """``_decode_tokens`` of one kind of code, of which ``decode`` does a part of a token: ``digits`` or bits."""
 
     @called
     def decode_tokens(common, planes, room, first, count, us, held, held_step, trend, v, beta):
-        order, digits = whole_at(common + shared.ORDER), whole_at(common + shared.BITS) == 0
+        order, ragged = whole_at(common + shared.ORDER), whole_at(common + shared.RAGGED)
         parts, _, end_first, width = parts_of(common)
         plane_bytes = (whole_at(common + shared.CHANNELS) + 7) // 8
         plane_step, source = whole_at(common + shared.TOKENS) * plane_bytes, planes + first * plane_bytes
         for token in range(first, first + count):
             packed, step = source, plane_step
+            if ragged or digits:
+                packed, step = room, width // 8
             if digits:
-                packed, step = room, width // 8
                 take_digits(common, packed, step, planes, token)
-            elif whole_at(common + shared.RAGGED):
-                packed, step = room, width // 8
+            if ragged and not digits:
                 copy_planes(common, source, plane_step, packed, step, False)
-            decode(common, packed, step, 0, end_first, v, all_floats(float_at(us)), order, held, trend, beta)
-            if parts == 2:
-                decode(common, packed, step, end_first, width, v, all_floats(float_at(us + 4)), order, held, trend, beta)
+            begin, end = 0, end_first
+            for u_at in range(us, us + 4 * parts, 4):
+                decode(common, packed, step, begin, end, v, all_floats(float_at(u_at)), order, held, trend, beta)
+                begin, end = end_first, width
             source, us, held, trend = source + plane_bytes, us + 4 * parts, held + held_step, trend + 4 * width
 
     return decode_tokens
 
 
-_decode_digits = _by_tokens(decode_digits)
+_decode_digits = _by_tokens(decode_digits, digits=True)
 decode_1 = decoder(1)
 _decode_1, _decode_2, _decode_3, _decode_4 = (_by_tokens(decode) for decode in (decode_1, decoder(2), decoder(3), decoder(4)))
 _decode_centred_4, _decode_centred_5 = (_by_tokens(decoder(bits, True)) for bits in (4, 5))

@@ -247,22 +247,27 @@ def _code_rows(common, planes, base, scratch, start, count):
     """Tokens' bits or digits into their message; moves their state unless told not to."""
     _, _, _, width = parts_of(common)
     _, _, _, _, deltas, _, _, _ = _rows(common, scratch)
-    bits, row = whole_at(common + shared.BITS), 4 * width
+    bits, predicts = whole_at(common + shared.BITS), whole_at(common + shared.ORDER) == 2 and _moves(common)
+    told = common, planes, deltas, 4 * width, base, scratch, start, count
     if bits == 0:
-        _code_digits(common, planes, deltas, row, base, scratch, start, count)
+        _code_digits(*told)
     elif whole_at(common + shared.CENTRED):
         if bits == 4:
-            _code_centred_4(common, planes, deltas, row, base, scratch, start, count)
+            _code_centred_4(*told)
         else:
-            _code_centred_5(common, planes, deltas, row, base, scratch, start, count)
+            _code_centred_5(*told)
+    elif bits == 1 and predicts:
+        _code_predicted_1(*told)
     elif bits == 1:
-        _code_1(common, planes, deltas, row, base, scratch, start, count)
+        _code_1(*told)
+    elif bits == 2 and predicts:
+        _code_predicted_2(*told)
     elif bits == 2:
-        _code_2(common, planes, deltas, row, base, scratch, start, count)
+        _code_2(*told)
     elif bits == 3:
-        _code_3(common, planes, deltas, row, base, scratch, start, count)
+        _code_3(*told)
     else:
-        _code_4(common, planes, deltas, row, base, scratch, start, count)
+        _code_4(*told)
 
 
 @inlined
@@ -275,14 +280,18 @@ def _code_x(common, planes, x, base, scratch, start, count):
         _code_x_2(common, planes, x + start * x_step, x_step, base, scratch, start, count)
 
 
-def _by_rows(code):
-    """``_code_rows`` of one kind of code, of which ``code`` does a part of a token."""
+def _by_rows(code, predicts=False, digits=False):
+    """``_code_rows`` of one kind of code, of which ``code`` does a part of a token: ``digits`` or bits. ``predicts``: of states with
+    a trend, which move, and only of these, so that no row asks.
+    """
 
     @called
     def code_rows(common, planes, delta, delta_step, base, scratch, start, count):
         tokens, ragged = whole_at(common + shared.TOKENS), whole_at(common + shared.RAGGED)
-        digits, order = whole_at(common + shared.BITS) == 0, whole_at(common + shared.ORDER)
-        moves = whole_at(common + shared.STARTS) > 0 if whole_at(common + shared.CENTRED) else _moves(common)
+        order, moves = 2, True
+        if not predicts:
+            order = whole_at(common + shared.ORDER)
+            moves = whole_at(common + shared.STARTS) > 0 if whole_at(common + shared.CENTRED) else _moves(common)
         parts, _, end_first, width = parts_of(common)
         v, beta, _, own_planes, _, _, trend, _ = _rows(common, scratch)
         held, held_step = _held_rows(common, base, scratch, start)
@@ -292,14 +301,13 @@ def _by_rows(code):
             packed, step = target, plane_step
             if ragged or digits:
                 packed, step = own_planes, width // 8
-            us = scratch + _US + 4 * row
-            code(common, packed, step, 0, end_first, delta, v, all_floats(float_at(us)), moves, order, held, trend, beta)
-            if parts == 2:
-                u = all_floats(float_at(us + ROW))
-                code(common, packed, step, end_first, width, delta, v, u, moves, order, held, trend, beta)
+            begin, end = 0, end_first
+            for u_at in range(scratch + _US + 4 * row, scratch + _US + parts * ROW, ROW):
+                code(common, packed, step, begin, end, delta, v, all_floats(float_at(u_at)), moves, order, held, trend, beta)
+                begin, end = end_first, width
             if digits:
                 put_digits(common, own_planes, step, planes, start + row)
-            elif ragged:
+            if ragged and not digits:
                 copy_planes(common, own_planes, step, target, plane_step, True)
             target, held, delta, trend = target + plane_bytes, held + held_step, delta + delta_step, trend + 4 * width
 
@@ -313,8 +321,10 @@ def _move_by_signs(common, planes, plane_step, first, last, delta, v, u, moves, 
         decode_1(common, planes, plane_step, first, last, v, u, order, held, trend, beta)
 
 
-_code_digits = _by_rows(code_digits)
+_code_digits = _by_rows(code_digits, digits=True)
 _code_1, _code_2, _code_3, _code_4 = (_by_rows(coder(bits)) for bits in range(1, 5))
+# kinds apart are worth their time to build only where little else is done for a row
+_code_predicted_1, _code_predicted_2 = _by_rows(coder(1), True), _by_rows(coder(2), True)
 _code_x_1, _code_x_2 = _by_rows(_move_by_signs), _by_rows(coder(2, direct=True))
 _code_centred_4, _code_centred_5 = _by_rows(coder(4, True)), _by_rows(coder(5, True))
 

@@ -15,6 +15,7 @@ from .vectors import (
     as_floats,
     below,
     bits_of,
+    bits_of_mask,
     bits_of_one,
     byte_at,
     copy_bytes,
@@ -63,18 +64,22 @@ def put_group(one, other, codes, scale_at):
 
 
 @inlined
-def _put_groups(row, codes, scales, room):
-    """Sixteen groups at once: what is one number a group is in one vector."""
+def _put_scales(row, scales):
+    """Of sixteen groups: what is one number a group is in one vector. Returns 255 if one of them is, else less."""
     need = bits_of(value_of(largest_of_pairs(row)) * all_floats(np.float32(1 / _LARGEST_CODE)))
     above_it = either_int(above(need & all_ints((1 << _SHIFT) - 1), all_ints(0)), all_ints(1), all_ints(0))
     found = (need >> all_ints(_SHIFT)) + above_it - all_ints(_BIAS)
     found = either_int(above(found, all_ints(0)), found, all_ints(0))
     found = either_int(below(found, all_ints(255)), found, all_ints(255))
     put_bytes(scales, found)
-    put_floats(room, all_floats(1.0) / value_of((found + all_ints(_BIAS)) << all_ints(_SHIFT)))
-    most = largest_of(found)
+    return 255 if bits_of_mask(equal(found, all_ints(255))) else 0
+
+
+@inlined
+def _put_codes(row, codes, scales, most):
+    """Of the same groups, by their scales, of which the largest is ``most`` or less."""
     for group in range(LANES):
-        at, inverse = row + 4 * GROUP * group, all_floats(float_at(room + 4 * group))
+        at, inverse = row + 4 * GROUP * group, inverse_of(byte_at(scales + group))
         put_bytes(codes + GROUP * group, coded(floats_at(at) * inverse, most, _LARGEST_CODE))
         put_bytes(codes + GROUP * group + LANES, coded(floats_at(at + 4 * LANES) * inverse, most, _LARGEST_CODE))
 
@@ -99,9 +104,16 @@ def read_groups(row, codes, scales, count, room):
 @inlined
 def write_groups(row, codes, scales, count, room):
     """The other way; zeros are behind the last number of ``row``, up to whole vectors."""
-    whole, many = count // GROUP * GROUP, count // (LANES * GROUP) * LANES * GROUP
-    for c in range(0, many, LANES * GROUP):
-        _put_groups(row + 4 * c, codes + c, scales + c // GROUP, room)
+    whole, at_once = count // GROUP * GROUP, LANES * GROUP
+    many, most = count // at_once * at_once, 0
+    if many:
+        most = _put_scales(row, scales)
+    for c in range(0, many, at_once):
+        # scales take long to be found: those of the groups behind these are looked for meanwhile
+        most_now, behind = most, c + at_once
+        if behind < many:
+            most = _put_scales(row + 4 * behind, scales + behind // GROUP)
+        _put_codes(row + 4 * c, codes + c, scales + c // GROUP, most_now)
     for c in range(many, whole, GROUP):
         put_group(floats_at(row + 4 * c), floats_at(row + 4 * (c + LANES)), codes + c, scales + c // GROUP)
     if whole < count:

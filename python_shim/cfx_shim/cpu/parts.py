@@ -4,7 +4,7 @@ What coding and decoding do alike is here; both move a state by ``move``, so the
 """
 
 from . import shared
-from .arithmetic import BETA, FLOAT32, HALF_SCALE, SMALL_FLOAT, fetch_ahead, inlined, magnitude, read_row, rounded_up, write_row
+from .arithmetic import BETA, FLOAT32, HALF_SCALE, SMALL_FLOAT, called, fetch_ahead, inlined, magnitude, read_row, rounded_up, write_row
 from .vectors import (
     LANES,
     all_ints,
@@ -139,7 +139,7 @@ def move(order, held, trend, beta, decoded, gain):
         put_floats(held, floats_at(held) + decoded)
 
 
-@inlined
+@called
 def copy_planes(common, source, source_step, target, target_step, to_message):
     """A token's planes between a message, where parts follow each other, and scratch, where each begins at a vector."""
     channels, middle = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE)
