@@ -129,7 +129,7 @@ def _by_tokens(decode, digits=False):
                 packed, step = room, width // 8
             if digits:
                 take_digits(common, packed, step, planes, token)
-            if ragged and not digits:
+            elif ragged:
                 copy_planes(common, source, plane_step, packed, step, False)
             begin, end = 0, end_first
             for u_at in range(us, us + 4 * parts, 4):
@@ -141,8 +141,7 @@ def _by_tokens(decode, digits=False):
 
 
 _decode_digits = _by_tokens(decode_digits, digits=True)
-decode_1 = decoder(1)
-_decode_1, _decode_2, _decode_3, _decode_4 = (_by_tokens(decode) for decode in (decode_1, decoder(2), decoder(3), decoder(4)))
+_decode_1, _decode_2, _decode_3, _decode_4 = (_by_tokens(decoder(bits)) for bits in range(1, 5))
 _decode_centred_4, _decode_centred_5 = (_by_tokens(decoder(bits, True)) for bits in (4, 5))
 
 

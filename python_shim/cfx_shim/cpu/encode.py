@@ -21,10 +21,9 @@ from .arithmetic import (
     sum_on_grid,
     value_of_steps,
 )
-from .bits import coder
+from .bits import coder, decoder
 from .blocks import payload_of, section_of, state_of, x_of
 from .column_sums import sums_bytes
-from .decode import decode_1
 from .digits import code_digits, put_digits
 from .means import read_means
 from .parts import ROW, copy_planes, differences, is_staged, parts_of, read_channels, read_parts
@@ -307,18 +306,21 @@ def _by_rows(code, predicts=False, digits=False):
                 begin, end = end_first, width
             if digits:
                 put_digits(common, own_planes, step, planes, start + row)
-            if ragged and not digits:
+            elif ragged:
                 copy_planes(common, own_planes, step, target, plane_step, True)
             target, held, delta, trend = target + plane_bytes, held + held_step, delta + delta_step, trend + 4 * width
 
     return code_rows
 
 
+_decode_1 = decoder(1)
+
+
 @inlined
 def _move_by_signs(common, planes, plane_step, first, last, delta, v, u, moves, order, held, trend, beta):
     """As what ``_coder`` gives for 1 bit, where the bits are in their place."""
     if moves:
-        decode_1(common, planes, plane_step, first, last, v, u, order, held, trend, beta)
+        _decode_1(common, planes, plane_step, first, last, v, u, order, held, trend, beta)
 
 
 _code_digits = _by_rows(code_digits, digits=True)
