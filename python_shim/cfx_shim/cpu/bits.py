@@ -10,7 +10,7 @@ from .vectors import (
     at_least,
     bits_of_mask,
     either,
-    float_at,
+    single_at,
     floats_at,
     mask_of_bits,
     negated,
@@ -68,7 +68,7 @@ def coder(bits, centred=False, direct=False):
             for c in range(first, last, LANES):
                 put_floats(trend + 4 * c, code_at(c, told) + floats_at(held + 4 * c))
         else:
-            go(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
+            go(first, last, order, held, trend, beta, all_floats(single_at(common + shared.GAIN)), told)
 
     return code
 
@@ -106,6 +106,6 @@ def decoder(bits, centred=False):
             for c in range(first, last, LANES):
                 put_floats(held + 4 * c, decoded_at(c, told) + floats_at(beta + 4 * c))
         else:
-            go(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
+            go(first, last, order, held, trend, beta, all_floats(single_at(common + shared.GAIN)), told)
 
     return decode

@@ -12,7 +12,7 @@ from .means import read_means
 from .parts import ROW, copy_planes, is_staged, parts_of, read_channels, write_parts
 from .starts import start_token
 from .states import read_state, used_at, write_state
-from .trellis import copy_rows, move_by_path, plane_room, rows_at
+from .trellis import copy_rows, move_by_paths, plane_room, rows_at
 from .trend import read_trends, write_trends
 from .vectors import (
     LANES,
@@ -148,12 +148,9 @@ _decode_centred_4, _decode_centred_5 = (_by_tokens(decoder(bits, True)) for bits
 @called
 def _decode_paths(common, planes, room, first, count, us, held, held_step, trend, v, beta):
     """The same of a trellis. ``room``: of planes as ``trellis.rows_at`` tells, and for those of signs and sizes behind them."""
-    channels, order, bits = whole_at(common + shared.CHANNELS), whole_at(common + shared.ORDER), whole_at(common + shared.BITS)
-    _, _, end_first, width = parts_of(common)
-    row_room, plane_bytes = plane_room(channels), (channels + 7) // 8
-    plane_step = whole_at(common + shared.TOKENS) * plane_bytes
-    for token in range(first, first + count):
-        copy_rows(common, planes + token * plane_bytes, plane_step, room, row_room)
-        first_u, second_u = float_at(us), float_at(us + 4)
-        move_by_path(common, room, room + bits * row_room, end_first, width, v, first_u, second_u, order, held, trend, beta)
-        us, held, trend = us + 8, held + held_step, trend + 4 * width
+    bits, plane_bytes = whole_at(common + shared.BITS), (whole_at(common + shared.CHANNELS) + 7) // 8
+    row_room, plane_step = plane_room(whole_at(common + shared.CHANNELS)), whole_at(common + shared.TOKENS) * plane_bytes
+    for row in range(count):
+        copy_rows(common, planes + (first + row) * plane_bytes, plane_step, room + row * bits * row_room, row_room)
+    signs = room + LANES * bits * row_room
+    move_by_paths(common, room, signs, v, us, 8, 4, count, held, held_step, trend, beta)

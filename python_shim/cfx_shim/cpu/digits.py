@@ -18,7 +18,7 @@ from .vectors import (
     bits_of_mask,
     byte_at,
     either,
-    float_at,
+    single_at,
     floats_at,
     int_at,
     mask_of_bits,
@@ -61,10 +61,10 @@ _code_and_move, _move = by_vectors(_code_at), by_vectors(_decoded_at)
 @inlined
 def code_digits(common, planes, step, first, last, delta, v, u, moves, order, held, trend, beta):
     """A part of one token into ``planes``, from scale ``u``; moves its state unless told not to."""
-    level, threshold = all_floats(float_at(common + shared.LEVELS + 8)), all_floats(float_at(common + shared.THRESHOLDS))
+    level, threshold = all_floats(single_at(common + shared.LEVELS + 8)), all_floats(single_at(common + shared.THRESHOLDS))
     told = threshold, level, planes, step, delta, v, u
     if moves:
-        _code_and_move(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
+        _code_and_move(first, last, order, held, trend, beta, all_floats(single_at(common + shared.GAIN)), told)
     else:
         for c in range(first, last, LANES):
             _code_at(c, told)
@@ -73,8 +73,8 @@ def code_digits(common, planes, step, first, last, delta, v, u, moves, order, he
 @inlined
 def decode_digits(common, planes, step, first, last, v, u, order, held, trend, beta):
     """The other way: moves a part's state, or with order 0 puts what is decoded at ``held``."""
-    told = all_floats(float_at(common + shared.LEVELS + 8)), planes, step, v, u
-    _move(first, last, order, held, trend, beta, all_floats(float_at(common + shared.GAIN)), told)
+    told = all_floats(single_at(common + shared.LEVELS + 8)), planes, step, v, u
+    _move(first, last, order, held, trend, beta, all_floats(single_at(common + shared.GAIN)), told)
 
 
 @inlined

@@ -30,7 +30,7 @@ from .parts import ROW, copy_planes, differences, is_staged, parts_of, read_chan
 from .starts import start_token
 from .states import read_state, set_state, write_state
 from .statistics import take_statistics
-from .trellis import copy_rows, find_paths, move_by_path, plane_room, rows_at
+from .trellis import copy_rows, find_paths, move_by_paths, plane_room, rows_at
 from .trend import read_trends, write_trends
 from .vectors import (
     above,
@@ -141,7 +141,7 @@ def _take_rows(common, x, base, scratch, start, count):
     """What is to be coded of ``count`` tokens from ``start`` on, and its largest magnitudes."""
     kind, item, order = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.ORDER)
     x_step, state_step = whole_at(common + shared.X_TOKEN_STEP), whole_at(common + shared.CHANNELS) * item
-    parts, _, end_first, width = parts_of(common)
+    _, _, end_first, width = parts_of(common)
     _, beta, x_row, _, delta, held_row, trend, _ = _rows(common, scratch)
     staged, rest, trends = is_staged(common), scratch + _REST, base + whole_at(common + shared.TREND_AT)
     x_now, place = x + start * x_step, base + start * state_step
@@ -157,11 +157,27 @@ def _take_rows(common, x, base, scratch, start, count):
             held_row += 4 * width
         elif order > 0:
             held = place
-        put_int(scratch + _LARGEST + 4 * row, differences(delta, given, held, trend, beta, order, 0, end_first))
-        if parts == 2:
-            largest = differences(delta, given, held, trend, beta, order, end_first, width)
-            put_int(scratch + _LARGEST + ROW + 4 * row, largest)
+        largest = scratch + _LARGEST + 4 * row
+        if order == 2:
+            _take_predicted_row(delta, given, held, trend, beta, end_first, width, largest)
+        else:
+            _take_row(delta, given, held, trend, beta, end_first, width, largest)
         x_now, place, delta, trend = x_now + x_step, place + state_step, delta + 4 * width, trend + 4 * width
+
+
+def _row_taker(order):
+    """Of one token, in a function of its own: what counts the rows would take the registers that it needs."""
+
+    @called
+    def take(delta, x, held, trend, beta, end_first, width, largest):
+        put_int(largest, differences(delta, x, held, trend, beta, order, 0, end_first))
+        if end_first < width:
+            put_int(largest + ROW, differences(delta, x, held, trend, beta, order, end_first, width))
+
+    return take
+
+
+_take_row, _take_predicted_row = _row_taker(1), _row_taker(2)
 
 
 @called
@@ -225,20 +241,17 @@ def _held_rows(common, base, scratch, start):
 def _code_paths(common, planes, base, scratch, start, count):
     """As ``_code_rows``, along a trellis."""
     bits, plane_bytes = whole_at(common + shared.BITS), (whole_at(common + shared.CHANNELS) + 7) // 8
-    order, moves, plane_step = whole_at(common + shared.ORDER), _moves(common), whole_at(common + shared.TOKENS) * plane_bytes
+    moves, plane_step = _moves(common), whole_at(common + shared.TOKENS) * plane_bytes
     _, _, second, width = parts_of(common)
     v, beta, _, _, deltas, _, trends, room = _rows(common, scratch)
     held, held_step = _held_rows(common, base, scratch, start)
     find_paths(common, deltas, 4 * width, v, scratch + _US, second, count, room)
-    row_room = plane_room(whole_at(common + shared.CHANNELS))
-    path, signs = rows_at(room), rows_at(room) + whole_at(common + shared.BATCH) * bits * row_room
+    row_room, rows = plane_room(whole_at(common + shared.CHANNELS)), rows_at(room)
     for row in range(count):
-        copy_rows(common, path, row_room, planes + (start + row) * plane_bytes, plane_step)
-        if moves:
-            first_u, second_u = float_at(scratch + _US + 4 * row), float_at(scratch + _US + ROW + 4 * row)
-            trend = trends + 4 * width * row
-            move_by_path(common, path, signs, second, width, v, first_u, second_u, order, held, trend, beta)
-        path, held = path + bits * row_room, held + held_step
+        copy_rows(common, rows + row * bits * row_room, row_room, planes + (start + row) * plane_bytes, plane_step)
+    if moves:
+        signs = rows + whole_at(common + shared.BATCH) * bits * row_room
+        move_by_paths(common, rows, signs, v, scratch + _US, 4, ROW, count, held, held_step, trends, beta)
 
 
 @inlined

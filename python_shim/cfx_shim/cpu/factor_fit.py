@@ -21,6 +21,7 @@ from .vectors import (
     either_int,
     equal,
     float_at,
+    single_at,
     floats_at,
     ints_at,
     mask_of_bits,
@@ -71,9 +72,9 @@ def lanes_of(length, panel):
 @inlined
 def class_factor(common, classes):
     """Floats of what Ints of classes stand for."""
-    size = all_floats(float_at(common + shared.LEVELS))
+    size = all_floats(single_at(common + shared.LEVELS))
     for index in range(1, 4):
-        size = either(equal(classes, all_ints(index)), all_floats(float_at(common + shared.LEVELS + 8 * index)), size)
+        size = either(equal(classes, all_ints(index)), all_floats(single_at(common + shared.LEVELS + 8 * index)), size)
     return size
 
 
@@ -111,7 +112,7 @@ def _put_weights(common, v, panels, gram_u, gram_v, weights, room):
     inverse = room + 4 * components * width
     for at in range(0, 4 * rank * width, _VECTOR):
         put_floats(room + at, floats_at(gram_u + at) * floats_at(gram_v + at))
-    put_inverse(room, rank, width, float_at(common + shared.RIDGE), inverse)
+    put_inverse(room, rank, width, single_at(common + shared.RIDGE), inverse)
     for at in range(0, 4 * width, _VECTOR):
         put_floats(weights + at, all_floats(0.0))
     whole = _whole_at(v, panels, components)
@@ -145,7 +146,7 @@ def _nearer(common, side, length, gram, weights, first, last, room):
         own = all_floats(float_at(weights + 4 * k))
         for at in range(0, 4 * width, _VECTOR):
             put_floats(weighted + 4 * k * width + at, floats_at(gram + 4 * k * width + at) * floats_at(weights + at) * own)
-    put_inverse(weighted, rank, width, float_at(common + shared.RIDGE), inverse)
+    put_inverse(weighted, rank, width, single_at(common + shared.RIDGE), inverse)
     for at in range(0, 4 * rank * width, _VECTOR):
         put_floats(inverse + at, floats_at(inverse + at) * floats_at(weights + at % (4 * width)))
     panel_bytes = components * _VECTOR
@@ -185,7 +186,7 @@ def _first_unit(common, values, rank):
     for k in range(0, rank * _VECTOR, _VECTOR):
         value = floats_at(values + k)
         squares = multiplied_and_added(value, value, squares)
-    return root_of(squares / all_floats(np.float32(rank))) * all_floats(float_at(common + shared.LEVEL_UNIT))
+    return root_of(squares / all_floats(np.float32(rank))) * all_floats(single_at(common + shared.LEVEL_UNIT))
 
 
 @inlined
@@ -198,7 +199,7 @@ def _kind(common, target, weights, levels, reached, rank):
         reach = multiplied_and_added(floats_at(reached + at), level, reach)
     share, kind = wanted / reach, all_ints(3)
     for index in range(2, -1, -1):
-        edge = all_floats(float_at(common + shared.THRESHOLDS + 8 * index))
+        edge = all_floats(single_at(common + shared.THRESHOLDS + 8 * index))
         kind = either_int(at_least(edge, share), all_ints(index), kind)
     return kind
 

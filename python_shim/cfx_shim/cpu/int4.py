@@ -27,6 +27,7 @@ from .vectors import (
     either_int,
     equal,
     float_at,
+    single_at,
     floats_at,
     int_at,
     ints_at,
@@ -201,7 +202,7 @@ def _factor(codes, common):
     """Floats of group scales' codes, over the token's."""
     fraction, place = all_floats(0.0), codes & all_ints(7)
     for step in range(8):
-        fraction = either(equal(place, all_ints(step)), all_floats(float_at(common + shared.FRACTIONS + 8 * step)), fraction)
+        fraction = either(equal(place, all_ints(step)), all_floats(single_at(common + shared.FRACTIONS + 8 * step)), fraction)
     power = value_of((all_ints(127) - (codes >> all_ints(3))) << all_ints(23))
     return either(equal(codes, all_ints(_NOTHING)), all_floats(0.0), fraction * power)
 
@@ -215,7 +216,7 @@ def _begin(largest, scale, groups, inverses, reach, common):
         codes = (all_ints(127) - (ratio >> all_ints(23))) << all_ints(3)
         mantissa = value_of((ratio & all_ints(0x7FFFFF)) | all_ints(0x3F800000))
         for step in range(8):
-            past = above(mantissa, all_floats(float_at(common + shared.ROOTS + 8 * step)))
+            past = above(mantissa, all_floats(single_at(common + shared.ROOTS + 8 * step)))
             codes = codes - either_int(past, all_ints(1), all_ints(0))
         codes = either_int(above(codes, all_ints(0)), codes, all_ints(0))
         codes = either_int(below(codes, all_ints(_NOTHING - 1)), codes, all_ints(_NOTHING - 1))
@@ -227,10 +228,10 @@ def _begin(largest, scale, groups, inverses, reach, common):
 @inlined
 def _errors(size, common):
     """Squares of what the nearest levels miss of magnitudes over a scale, in steps of 2^-19."""
-    level = all_floats(float_at(common + shared.LEVELS))
+    level = all_floats(single_at(common + shared.LEVELS))
     for place in range(7):
-        reached = at_least(size, all_floats(float_at(common + shared.THRESHOLDS + 8 * place)))
-        level = either(reached, all_floats(float_at(common + shared.LEVELS + 8 * (place + 1))), level)
+        reached = at_least(size, all_floats(single_at(common + shared.THRESHOLDS + 8 * place)))
+        level = either(reached, all_floats(single_at(common + shared.LEVELS + 8 * (place + 1))), level)
     missed = size - level
     return bits_of(missed * missed + all_floats(_ROUNDER)) - all_ints(_ROUNDER_BITS)
 
@@ -284,7 +285,7 @@ def _levels_of(value, unit, real, common):
     """Which of 16 levels, rising; 0 where nothing is ``real``."""
     size, index = magnitude(value), all_ints(0)
     for place in range(7):
-        reached = at_least(size, unit * all_floats(float_at(common + shared.THRESHOLDS + 8 * place)))
+        reached = at_least(size, unit * all_floats(single_at(common + shared.THRESHOLDS + 8 * place)))
         index = either_int(reached, all_ints(place + 1), index)
     level = either_int(at_least(value, all_floats(0.0)), index + all_ints(8), all_ints(7) - index)
     return either_int(real, level, all_ints(0))
@@ -309,9 +310,9 @@ def _value_of(level, common):
     """Floats of levels' numbers, over the scale."""
     upper = at_least(level, all_ints(8))
     index = either_int(upper, level - all_ints(8), all_ints(7) - level)
-    size = all_floats(float_at(common + shared.LEVELS))
+    size = all_floats(single_at(common + shared.LEVELS))
     for place in range(1, 8):
-        size = either(equal(index, all_ints(place)), all_floats(float_at(common + shared.LEVELS + 8 * place)), size)
+        size = either(equal(index, all_ints(place)), all_floats(single_at(common + shared.LEVELS + 8 * place)), size)
     return either(upper, size, all_floats(0.0) - size)
 
 

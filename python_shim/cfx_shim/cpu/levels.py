@@ -3,7 +3,7 @@ next by what is known of the index.
 """
 
 from .arithmetic import inlined
-from .vectors import all_floats, either, float_at
+from .vectors import all_floats, either, single_at
 
 
 def picker(bits, step):
@@ -15,7 +15,7 @@ def picker(bits, step):
 
         @inlined
         def pick(address, first, second, third, fourth):
-            return all_floats(float_at(address))
+            return all_floats(single_at(address))
 
         return pick
     lower, half = picker(bits - 1, step), step << (bits - 1)

@@ -27,6 +27,7 @@ from .vectors import (
     either,
     either_int,
     float_at,
+    single_at,
     floats_at,
     ints_at,
     largest_of,
@@ -90,7 +91,7 @@ def _encode_block(common, payload, x, base, scratch):
     level_codes = class_codes + row_bytes(tokens, 2) + row_bytes(channels, 2)
     _put_factor(u, tokens, rank, 0, class_codes, level_codes, rest)
     _put_factor(v, channels, rank, weights, class_codes + row_bytes(tokens, 2), level_codes + rank * row_bytes(tokens, 2), rest)
-    return np.int64(largest >= _INFINITY or not unit < float_at(common + shared.LARGEST_SENT))
+    return np.int64(largest >= _INFINITY or not unit < single_at(common + shared.LARGEST_SENT))
 
 
 @inlined
@@ -150,7 +151,7 @@ def _put_weights(common, payload, weights, rank, scale, rest):
     for k in range(0, rank, LANES):
         size = bits_of(magnitude(floats_at(weights + 4 * k)))
         top = either_int(above(size, top), size, top)
-    most = float_at(common + shared.MOST)
+    most = single_at(common + shared.MOST)
     unit = one_of_bits(largest_of(top)) / most
     for k in range(0, rank, LANES):
         wholes = magnitude(floats_at(weights + 4 * k)) / all_floats(unit)

@@ -27,6 +27,7 @@ from .vectors import (
     copy_bytes,
     either,
     float_at,
+    single_at,
     floats_at,
     int_at,
     put_floats,
@@ -119,7 +120,7 @@ def _read_v(common, payload, panel, bounds, target, rest):
         levels = classes + row_bytes(channels, 2) + rank * row_bytes(tokens, 2)
         _read_whole(common, classes, levels, channels, panel, rank, target, rest)
         for k in range(rank):
-            weight = min(byte_at(payload + 2 + k), int(float_at(common + shared.MOST)))
+            weight = min(byte_at(payload + 2 + k), int(single_at(common + shared.MOST)))
             put_floats(target + k * _VECTOR, floats_at(target + k * _VECTOR) * as_floats(all_ints(weight)))
     elif bits == 4:
         codes = payload + 8 * rank + rank * row_bytes(tokens, 4)
@@ -166,7 +167,7 @@ def _finite(values):
 @inlined
 def _unit(common, payload):
     """A vector of nothing but the unit, within its bounds."""
-    most = float_at(common + shared.LARGEST_SCALE)
+    most = single_at(common + shared.LARGEST_SCALE)
     value = _finite(value_of(all_ints(short_at(payload) << 16)))
     value = either(above(value, all_floats(-most)), value, all_floats(-most))
     return either(below(value, all_floats(most)), value, all_floats(most))

@@ -32,7 +32,7 @@ from .vectors import (
     either,
     either_int,
     equal,
-    float_at,
+    single_at,
     floats_at,
     int_at,
     largest_of,
@@ -136,7 +136,7 @@ def per_token_encode_kernel(common, sections, first, last, scratch):
     kind, item, floats = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES), whole_at(common + shared.FLOATS)
     middle, starts, order = whole_at(common + shared.MIDDLE), whole_at(common + shared.STARTS), whole_at(common + shared.ORDER)
     width, moves = rounded_up(middle) + rounded_up(channels - middle), order > 0 and whole_at(common + shared.FEEDBACK) != 0
-    most, largest = float_at(common + shared.MOST), float_at(common + shared.LARGEST_SCALE)
+    most, largest = single_at(common + shared.MOST), single_at(common + shared.LARGEST_SCALE)
     as_they_lie = kind == FLOAT32 and channels % LANES == 0 and middle == channels
     staged = not as_they_lie or whole_at(common + shared.EIGHT_BIT) > 0
     rest, row, decoded = scratch, scratch + 64, scratch + 64 + 4 * width
@@ -220,7 +220,7 @@ def per_token_decode_kernel(common, sections, first, last, scratch):
     width = rounded_up(middle) + rounded_up(channels - middle)
     as_they_lie = kind == FLOAT32 and channels % LANES == 0 and middle == channels
     staged = not as_they_lie or whole_at(common + shared.EIGHT_BIT) > 0
-    largest = float_at(common + shared.LARGEST_SCALE)
+    largest = single_at(common + shared.LARGEST_SCALE)
     rest, decoded, held_row = scratch, scratch + 64, scratch + 64 + 4 * width
     trend, beta = held_row + 4 * width, held_row + 8 * width
     for index in range(first, last):

@@ -18,7 +18,7 @@ from .vectors import (
     below,
     copy_bytes,
     either,
-    float_at,
+    single_at,
     floats_at,
     put_bytes,
     put_floats,
@@ -136,7 +136,7 @@ def _scales_at(common, section, block):
 @inlined
 def store_scales(common, scales, count, taken, total, rest):
     """The stored ``scales`` become those of the sums over ``taken`` tokens at ``total``."""
-    bias, mean = whole_at(common + shared.V_BIAS), all_floats(float_at(common + shared.MEAN_MAGNITUDE))
+    bias, mean = whole_at(common + shared.V_BIAS), all_floats(single_at(common + shared.MEAN_MAGNITUDE))
     size, of_taken = whole_at(common + shared.SCALES), all_floats(np.float32(taken))
     for c in range(0, count, LANES):
         own, here = floats_at(total + 4 * c) / of_taken, min(count - c, LANES)

@@ -9,9 +9,9 @@ on, rows of bit planes as in a message, ``plane_room`` bytes each.
 """
 
 from . import shared
-from .arithmetic import inlined
+from .arithmetic import called, inlined
 from .lanes import turn
-from .parts import ROW, by_vectors
+from .parts import ROW, by_vectors, parts_of
 from .vectors import (
     LANES,
     above,
@@ -33,6 +33,7 @@ from .vectors import (
     put_short,
     short_at,
     shorts_at,
+    single_at,
     whole_at,
 )
 
@@ -271,14 +272,14 @@ def find_paths(common, deltas, row_bytes, v, us, second, count, room):
 @inlined
 def _levels(common):
     return (
-        all_floats(float_at(common + shared.LEVELS)),
-        all_floats(float_at(common + shared.LEVELS + 8)),
-        all_floats(float_at(common + shared.LEVELS + 16)),
-        all_floats(float_at(common + shared.LEVELS + 24)),
-        all_floats(float_at(common + shared.LEVELS + 32)),
-        all_floats(float_at(common + shared.LEVELS + 40)),
-        all_floats(float_at(common + shared.LEVELS + 48)),
-        all_floats(float_at(common + shared.LEVELS + 56)),
+        all_floats(single_at(common + shared.LEVELS)),
+        all_floats(single_at(common + shared.LEVELS + 8)),
+        all_floats(single_at(common + shared.LEVELS + 16)),
+        all_floats(single_at(common + shared.LEVELS + 24)),
+        all_floats(single_at(common + shared.LEVELS + 32)),
+        all_floats(single_at(common + shared.LEVELS + 40)),
+        all_floats(single_at(common + shared.LEVELS + 48)),
+        all_floats(single_at(common + shared.LEVELS + 56)),
     )
 
 
@@ -326,30 +327,44 @@ def _mover(bits):
     return by_vectors(decoded_at)
 
 
-_move_1, _move_2, _move_3 = (_mover(bits) for bits in (1, 2, 3))
+def _path_mover(bits):
+    """``move_by_paths`` of a codec of so many ``bits``."""
+    move = _mover(bits)
+
+    @called
+    def move_by_paths(common, row, signs, v, us, u_step, second_u, count, held, held_step, trend, beta):
+        channels, middle, order = whole_at(common + shared.CHANNELS), whole_at(common + shared.MIDDLE), whole_at(common + shared.ORDER)
+        _, _, second, width = parts_of(common)
+        step, levels, gain = plane_room(channels), _levels(common), all_floats(single_at(common + shared.GAIN))
+        for _ in range(count):
+            _put_signs_and_sizes(row, bits, step, signs)
+            u, told_planes, begin, end = us, signs, 0, second
+            for _ in range(2):
+                told = levels, told_planes, step, v, all_floats(float_at(u))
+                move(begin, end, order, held, trend, beta, gain, told)
+                u, told_planes, begin, end = us + second_u, signs + (middle - second) // 8, second, width
+            row, us, held, trend = row + bits * step, us + u_step, held + held_step, trend + 4 * width
+
+    return move_by_paths
+
+
+_move_by_paths_1, _move_by_paths_2, _move_by_paths_3 = (_path_mover(bits) for bits in (1, 2, 3))
 
 
 @inlined
-def move_by_path(common, row, signs, second, width, v, first_u, second_u, order, held, trend, beta):
-    """A token's state by what its planes at ``row`` stand for, or with order 0 that is put at ``held``.
+def move_by_paths(common, row, signs, v, us, u_step, second_u, count, held, held_step, trend, beta):
+    """The states of ``count`` tokens by what their planes stand for, or with order 0 that is put at ``held``.
 
-    ``signs``: room for ``BITS`` + 1 planes.
+    ``row``: planes of the first, and behind them those of the others; ``signs``: room for ``BITS`` + 1 planes; ``us``: a token's
+    scale, ``u_step`` bytes before the next one's and ``second_u`` before that of its second part.
     """
-    middle, bits, step = whole_at(common + shared.MIDDLE), whole_at(common + shared.BITS), plane_room(whole_at(common + shared.CHANNELS))
-    levels, gain = _levels(common), all_floats(float_at(common + shared.GAIN))
-    _put_signs_and_sizes(row, bits, step, signs)
-    for part in range(2):
-        begin, end = (0, second) if part == 0 else (second, width)
-        u, planes = all_floats(first_u), signs
-        if part == 1:
-            u, planes = all_floats(second_u), signs + (middle - second) // 8
-        told = levels, planes, step, v, u
-        if bits == 1:
-            _move_1(begin, end, order, held, trend, beta, gain, told)
-        elif bits == 2:
-            _move_2(begin, end, order, held, trend, beta, gain, told)
-        else:
-            _move_3(begin, end, order, held, trend, beta, gain, told)
+    bits, told = whole_at(common + shared.BITS), (common, row, signs, v, us, u_step, second_u, count, held, held_step, trend, beta)
+    if bits == 1:
+        _move_by_paths_1(*told)
+    elif bits == 2:
+        _move_by_paths_2(*told)
+    else:
+        _move_by_paths_3(*told)
 
 
 @inlined

@@ -4,7 +4,7 @@
 """
 
 from . import shared
-from .arithmetic import clear, inlined, rounded_up
+from .arithmetic import called, clear, inlined, rounded_up
 from .groups import GROUP, groups_of, read_groups, write_groups
 from .vectors import LANES, whole_at
 
@@ -32,7 +32,7 @@ def write_trend(row, trend, token, common, room):
         write_groups(row + 4 * rounded_up(split), codes + split, scales + groups_of(split), rest, room)
 
 
-@inlined
+@called
 def read_trends(rows, row_bytes, trend, first, count, common, room):
     """The same of ``count`` tokens from ``first`` on."""
     if _are_whole(row_bytes, common):
@@ -43,7 +43,7 @@ def read_trends(rows, row_bytes, trend, first, count, common, room):
             read_trend(rows + row * row_bytes, trend, first + row, common, room)
 
 
-@inlined
+@called
 def write_trends(rows, row_bytes, trend, first, count, common, room):
     if _are_whole(row_bytes, common):
         codes, scales, _, _ = _token_at(trend, first, common)

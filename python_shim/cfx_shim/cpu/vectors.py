@@ -66,13 +66,17 @@ def operation(result, arity):
 # memory: sixteen numbers at an address, or one
 
 
-def _load(result, stored, signed=False):
-    """Reads ``stored``; fewer bits than the result's are an unsigned number unless it is ``signed``."""
+def _load(result, stored, signed=False, told=False):
+    """Reads ``stored``; fewer bits than the result's are an unsigned number unless it is ``signed``. ``told``: of what a kernel
+    is told, which nothing changes meanwhile, so that no loop reads it again.
+    """
     wanted = getattr(result, "llvm", _INT)
 
     @operation(result, 1)
     def load(builder, address):
         found = builder.load(builder.inttoptr(address, stored.as_pointer()), align=1)
+        if told:
+            found.set_metadata("invariant.load", builder.module.add_metadata([]))
         if stored not in (_SHORT, _BYTE, _vector_of(_SHORT), _vector_of(_BYTE)):
             return found
         return builder.sext(found, wanted) if signed else builder.zext(found, wanted)
@@ -96,7 +100,8 @@ shorts_at, bytes_at = _load(Ints, _vector_of(_SHORT)), _load(Ints, _vector_of(_B
 signed_bytes_at = _load(Ints, _vector_of(_BYTE), signed=True)
 put_floats, put_ints = _store(Floats.llvm), _store(Ints.llvm)
 put_shorts, put_bytes = _store(_vector_of(_SHORT)), _store(_vector_of(_BYTE))
-float_at, int_at, whole_at = _load(types.float32, _FLOAT), _load(types.int32, _INT), _load(types.int64, _WHOLE)
+float_at, int_at = _load(types.float32, _FLOAT), _load(types.int32, _INT)
+whole_at, single_at = _load(types.int64, _WHOLE, told=True), _load(types.float32, _FLOAT, told=True)
 short_at, byte_at = _load(types.int32, _SHORT), _load(types.int32, _BYTE)
 put_float, put_int, put_short, put_byte = _store(_FLOAT), _store(_INT), _store(_SHORT), _store(_BYTE)
 
