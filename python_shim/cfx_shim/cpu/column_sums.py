@@ -89,30 +89,26 @@ def sum_up(common, section, block, start, count, taken, stride, measure, scratch
         at_once = 1
     for leaf in range(groups):
         totals, first_lane = stack + depth * lanes * lane_bytes, _reversed_bits(leaf, groups) * lanes
-        # the first tokens of a lane begin its sums; of lanes that have none they are 0
+        # each lane's sums where its first tokens come, so that they are in cache; of lanes that have none here
         there = min(lanes, max(0, taken - first_lane))
         clear(totals + there * lane_bytes, (lanes - there) * lane_bytes // 4)
         for begin in range(first_lane, taken, _SUM_LANES * at_once):
             for first in range(begin, min(begin + lanes, taken)):
-                total, begins = totals + (first - begin) * lane_bytes, begin == first_lane
+                total = totals + (first - begin) * lane_bytes
+                if begin == first_lane:
+                    clear(total, lane_bytes // 4)
                 if whole_rows:
-                    _add_whole_row(common, section, block, first, begins, total, scratch + whole_at(common + shared.SUMS_AT))
+                    _add_whole_row(common, section, block, first, total, scratch + whole_at(common + shared.SUMS_AT))
                 else:
                     number = min(at_once, (taken - first + (_SUM_LANES - 1)) // _SUM_LANES)
-                    of_tokens = first * stride, number, stride, begins
-                    _add_tokens(common, section, block, start, count, *of_tokens, measure, total, scratch)
+                    _add_tokens(common, section, block, start, count, first * stride, number, stride, measure, total, scratch)
         depth += 1
         left = leaf
         while left & 1:
             depth -= 1
             _fold(stack + (depth - 1) * lanes * lane_bytes, lanes * lane_bytes)
             left >>= 1
-    while lanes >= 8:
-        lanes //= 8
-        _fold_thrice(stack, lanes * lane_bytes)
-    while lanes > 1:
-        lanes //= 2
-        _fold(stack, lanes * lane_bytes)
+    _fold_lanes(stack, lanes, lane_bytes)
 
 
 @inlined
@@ -133,24 +129,24 @@ def _fold(low, size):
         put_floats(at, floats_at(at) + floats_at(at + size))
 
 
-@inlined
-def _fold_thrice(low, size):
-    """The same of eight, in halves, a quarter and its like, and the last two."""
-    for at in range(low, low + size, _VECTOR):
-        one, two = floats_at(at) + floats_at(at + 4 * size), floats_at(at + size) + floats_at(at + 5 * size)
-        three, four = floats_at(at + 2 * size) + floats_at(at + 6 * size), floats_at(at + 3 * size) + floats_at(at + 7 * size)
-        put_floats(at, (one + three) + (two + four))
-
-
-@inlined
-def _begun(begins, total):
-    """What numbers are added to: what is there, or 0 where they are the first."""
-    return all_floats(0.0) if begins else floats_at(total)
+@called
+def _fold_lanes(low, lanes, lane_bytes):
+    """All ``lanes``, a power of two, into the first: eight at once, in halves, these in halves and the last two, or two."""
+    while lanes >= 8:
+        lanes //= 8
+        size = lanes * lane_bytes
+        for at in range(low, low + size, _VECTOR):
+            one, two = floats_at(at) + floats_at(at + 4 * size), floats_at(at + size) + floats_at(at + 5 * size)
+            three, four = floats_at(at + 2 * size) + floats_at(at + 6 * size), floats_at(at + 3 * size) + floats_at(at + 7 * size)
+            put_floats(at, (one + three) + (two + four))
+    while lanes > 1:
+        lanes //= 2
+        _fold(low, lanes * lane_bytes)
 
 
 @called
-def _add_tokens(common, section, block, start, count, token, number, stride, begins, measure, total, scratch):
-    """Add ``number`` tokens from ``token`` on, of one lane, to its sums, or begin these."""
+def _add_tokens(common, section, block, start, count, token, number, stride, measure, total, scratch):
+    """Add ``number`` tokens from ``token`` on, of one lane, to its sums."""
     order, tokens = whole_at(common + shared.ORDER), whole_at(common + shared.TOKENS)
     kind, item = whole_at(common + shared.KIND), whole_at(common + shared.ITEM_BYTES)
     channels, split = whole_at(common + shared.CHANNELS), whole_at(common + shared.SPLIT)
@@ -177,7 +173,7 @@ def _add_tokens(common, section, block, start, count, token, number, stride, beg
         done = count // _SPAN * _SPAN
         told = number, x, step * x_step, x_ahead, base, step * state_step, base_ahead
         of_trend = codes, step * channels, max(x_ahead // item, _VECTOR), scales, step * scale_step
-        _add_products(kind, (*told, *of_trend, begins, total, row_bytes, done))
+        _add_products(kind, (*told, *of_trend, total, row_bytes, done))
     for c in range(done, count, _SPAN):
         here = min(_SPAN, count - c)
         x_now, x_now_step = x + c * item, step * x_step
@@ -199,10 +195,10 @@ def _add_tokens(common, section, block, start, count, token, number, stride, beg
             if order > 0:
                 base_now, base_now_step = base_rows, span
         if measure == PRODUCTS:
-            _add_widened_products(number, x_now, base_now, trend_rows, begins, total + 4 * c, row_bytes)
+            _add_widened_products(number, x_now, base_now, trend_rows, total + 4 * c, row_bytes)
         else:
             told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
-            _add(measure, kind_now, (*told, trend_rows, beta + 4 * c, begins, total + 4 * c))
+            _add(measure, kind_now, (*told, trend_rows, beta + 4 * c, total + 4 * c))
 
 
 def _adder(measure, kind):
@@ -230,9 +226,9 @@ def _adder(measure, kind):
         return value
 
     @called
-    def add(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, begins, total):
-        one, two = _begun(begins, total), _begun(begins, total + _VECTOR)
-        three, four = _begun(begins, total + 2 * _VECTOR), _begun(begins, total + 3 * _VECTOR)
+    def add(number, x, x_step, x_ahead, base, base_step, base_ahead, trend, beta, total):
+        one, two = floats_at(total), floats_at(total + _VECTOR)
+        three, four = floats_at(total + 2 * _VECTOR), floats_at(total + 3 * _VECTOR)
         for _ in range(number):
             one = one + term(0, x, x_ahead, base, base_ahead, trend, beta)
             two = two + term(1, x, x_ahead, base, base_ahead, trend, beta)
@@ -259,14 +255,14 @@ def _product_adder(kind):
 
     @called
     def add(
-        number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, codes_ahead, scales, scale_step, begins, total,
-        row_bytes, count,
+        number, x, x_step, x_ahead, base, base_step, base_ahead, codes, codes_step, codes_ahead, scales, scale_step, total, row_bytes,
+        count,
     ):  # fmt: skip
         for group in range(count // GROUP):
             of_group, place = 2 * vector * group, total + 4 * GROUP * group
-            own_1, own_2 = _begun(begins, place), _begun(begins, place + _VECTOR)
-            mixed_1, mixed_2 = _begun(begins, place + row_bytes), _begun(begins, place + row_bytes + _VECTOR)
-            trends_1, trends_2 = _begun(begins, place + 2 * row_bytes), _begun(begins, place + 2 * row_bytes + _VECTOR)
+            own_1, own_2 = floats_at(place), floats_at(place + _VECTOR)
+            mixed_1, mixed_2 = floats_at(place + row_bytes), floats_at(place + row_bytes + _VECTOR)
+            trends_1, trends_2 = floats_at(place + 2 * row_bytes), floats_at(place + 2 * row_bytes + _VECTOR)
             x_now, base_now, codes_now, scale_now = x + of_group, base + of_group, codes + GROUP * group, scales + group
             for _ in range(number):
                 prefetch(codes_now + codes_ahead)
@@ -311,14 +307,14 @@ _add_missed, _add_missed_squares = _adder(MISSED, FLOAT32), _adder(MISSED_SQUARE
 
 
 @called
-def _add_widened_products(number, x, base, trend, begins, total, row_bytes):
+def _add_widened_products(number, x, base, trend, total, row_bytes):
     """The same of rows of float32."""
     for at in range(0, 4 * _SPAN * number, _VECTOR):
-        place, first = total + at % (4 * _SPAN), begins and at < 4 * _SPAN
+        place = total + at % (4 * _SPAN)
         delta, last = floats_at(x + at) - floats_at(base + at), floats_at(trend + at)
-        put_floats(place, _begun(first, place) + delta * delta)
-        put_floats(place + row_bytes, _begun(first, place + row_bytes) + delta * last)
-        put_floats(place + 2 * row_bytes, _begun(first, place + 2 * row_bytes) + last * last)
+        put_floats(place, floats_at(place) + delta * delta)
+        put_floats(place + row_bytes, floats_at(place + row_bytes) + delta * last)
+        put_floats(place + 2 * row_bytes, floats_at(place + 2 * row_bytes) + last * last)
 
 
 @inlined
@@ -339,7 +335,7 @@ def _add(measure, kind, told):
 
 
 @inlined
-def _add_whole_row(common, section, block, token, begins, total, sums):
+def _add_whole_row(common, section, block, token, total, sums):
     """As ``_add_tokens``, of magnitudes, where a strip is whole rows that lie as they are added up. Leaves the token's own sums at
     ``sums``, and of 1 bit the codes in the message.
     """
@@ -347,9 +343,9 @@ def _add_whole_row(common, section, block, token, begins, total, sums):
     x, base = x_of(common, section, block) + token * x_step, state_of(common, section, block) + 4 * token * channels
     if whole_at(common + shared.BITS) == 1:
         plane = planes_of(common, payload_of(common, section, block)) + token * (channels // 8)
-        _add_row_and_put_signs(common, begins, total, x, base, channels, sums + 4 * token, plane)
+        _add_row_and_put_signs(common, total, x, base, channels, sums + 4 * token, plane)
     else:
-        _add_row(common, begins, total, x, base, channels, sums + 4 * token, 0)
+        _add_row(common, total, x, base, channels, sums + 4 * token, 0)
 
 
 def _row_adder(signs):
@@ -358,7 +354,7 @@ def _row_adder(signs):
     """
 
     @called
-    def add_row(common, begins, total, x, base, channels, sums, plane):
+    def add_row(common, total, x, base, channels, sums, plane):
         shift, largest = grid_shift(channels), all_ints(0)
         for c in range(0, 4 * channels, _VECTOR):
             fetch_ahead(x + c)
@@ -367,7 +363,7 @@ def _row_adder(signs):
             if signs:
                 put_short(plane + c // 32, bits_of_mask(at_least(missed, all_floats(0.0))))
             size = magnitude(missed)
-            put_floats(total + c, _begun(begins, total + c) + size)
+            put_floats(total + c, floats_at(total + c) + size)
             bits = bits_of(size)
             largest = either_int(above(bits, largest), bits, largest)
         top = largest_of(largest)
