@@ -147,7 +147,7 @@ _decode_centred_4, _decode_centred_5 = (_by_tokens(decoder(bits, True)) for bits
 
 @called
 def _decode_paths(common, planes, room, first, count, us, held, held_step, trend, v, beta):
-    """The same of a trellis. ``room``: of planes as ``trellis.rows_at`` tells, and for those of signs and sizes behind them."""
+    """The same of a trellis. ``room``: for planes of a batch as ``trellis.rows_at`` tells, and one token's signs and sizes behind them."""
     bits, plane_bytes = whole_at(common + shared.BITS), (whole_at(common + shared.CHANNELS) + 7) // 8
     row_room, plane_step = plane_room(whole_at(common + shared.CHANNELS)), whole_at(common + shared.TOKENS) * plane_bytes
     for row in range(count):
