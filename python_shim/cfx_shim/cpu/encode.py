@@ -166,7 +166,10 @@ def _take_rows(common, x, base, scratch, start, count):
 
 
 def _row_taker(order):
-    """Of one token, in a function of its own: what counts the rows would take the registers that it needs."""
+    """What takes the differences of one token and their largest magnitudes; of ``order`` 1 also without a base, whose row is zeros.
+
+    A function of its own, for what counts the rows would take the registers that it needs.
+    """
 
     @called
     def take(delta, x, held, trend, beta, end_first, width, largest):

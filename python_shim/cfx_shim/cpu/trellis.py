@@ -338,11 +338,11 @@ def _path_mover(bits):
         step, levels, gain = plane_room(channels), _levels(common), all_floats(single_at(common + shared.GAIN))
         for _ in range(count):
             _put_signs_and_sizes(row, bits, step, signs)
-            u, told_planes, begin, end = us, signs, 0, second
+            u, planes, begin, end = us, signs, 0, second
             for _ in range(2):
-                told = levels, told_planes, step, v, all_floats(float_at(u))
+                told = levels, planes, step, v, all_floats(float_at(u))
                 move(begin, end, order, held, trend, beta, gain, told)
-                u, told_planes, begin, end = us + second_u, signs + (middle - second) // 8, second, width
+                u, planes, begin, end = us + second_u, signs + (middle - second) // 8, second, width
             row, us, held, trend = row + bits * step, us + u_step, held + held_step, trend + 4 * width
 
     return move_by_paths
