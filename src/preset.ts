@@ -1,5 +1,5 @@
 /** The preset table: policies with a name. */
-import type { KeyframeCodec } from './codec.js';
+import type { CodecName, KeyframeCodec } from './codec.js';
 import { unknownName } from './nearest.js';
 import type { PolicyRange, Rule } from './policy.js';
 
@@ -16,6 +16,8 @@ export type PresetName =
   | 'cfx-1bit'
   | 'cfx-2bit'
   | 'cfx-3bit'
+  | 'cfx-1bit-fast'
+  | 'cfx-2bit-fast'
   | 'cfx-lowrank';
 
 export interface Preset {
@@ -23,20 +25,33 @@ export interface Preset {
   source: string;
 }
 
+/** The codec of so many bits an element. Scalar quantisers take the same bytes as a trellis and half of its work, and err more. */
+type Levels = Readonly<Record<1 | 2 | 3 | 4, CodecName>>;
+const TRELLIS: Levels = { 1: 'tcq1', 2: 'tcq2', 3: 'tcq3', 4: 'lm4' };
+const SCALAR: Levels = { 1: 'lm1', 2: 'lm2', 3: 'lm3', 4: 'lm4' };
+
 /**
- * Ours: levels on a trellis, a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no
- * trend is known yet, so what short keyframes save over 16 bits pays for one more bit in some of the first steps.
+ * Ours: a fitted prediction, keyframes of few bits. Errors are largest right after a keyframe, where no trend is known yet, so
+ * what short keyframes save over 16 bits pays for one more bit in some of the first steps.
  */
 function ours(
+  levels: Levels,
   bits: 1 | 2 | 3,
   moreIn: readonly PolicyRange[],
   keyframeCodec: KeyframeCodec,
   where: Pick<Rule, 'roles' | 'steps'> = {},
 ): Rule[] {
   const rule = { ...where, residualOrder: 2, keyframeCodec } as const;
-  const more = ({ 1: 'tcq2', 2: 'tcq3', 3: 'lm4' } as const)[bits];
-  return [...moreIn.map((steps) => ({ ...rule, steps, codec: more })), { ...rule, codec: `tcq${bits}` }];
+  const more = levels[(bits + 1) as 2 | 3 | 4];
+  return [...moreIn.map((steps) => ({ ...rule, steps, codec: more })), { ...rule, codec: levels[bits] }];
 }
+
+function oneBit(levels: Levels): Rule[] {
+  const moreIn = ['0-1', 4, 6];
+  return [...ours(levels, 2, moreIn, 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(levels, 1, moreIn, 'centred5')];
+}
+
+const twoBits = (levels: Levels): Rule[] => ours(levels, 2, ['0-7'], 'int8');
 
 export const PRESETS: { readonly [N in PresetName]: Preset } = {
   off: { rules: [{ codec: 'off' }], source: 'attached, nothing compressed' },
@@ -49,11 +64,13 @@ export const PRESETS: { readonly [N in PresetName]: Preset } = {
   'paper-lowrank32': { rules: [{ codec: 'lowrank_r32' }], source: 'CompactFusion rank 32, factors in fp16' },
   'paper-lowrank32-int4': { rules: [{ codec: 'lowrank_int4_r32' }], source: 'CompactFusion rank 32, factors in 4 bits' },
   'cfx-1bit': {
-    rules: [...ours(2, ['0-1', 4, 6], 'centred5', { roles: ['o'], steps: '0-27' }), ...ours(1, ['0-1', 4, 6], 'centred5')],
+    rules: oneBit(TRELLIS),
     source: 'no more bytes than paper-1bit; one bit more for the attention output under Ulysses',
   },
-  'cfx-2bit': { rules: ours(2, ['0-7'], 'int8'), source: 'no more bytes than paper-2bit' },
-  'cfx-3bit': { rules: ours(3, ['0-7'], 'int8'), source: 'three bits an element' },
+  'cfx-2bit': { rules: twoBits(TRELLIS), source: 'no more bytes than paper-2bit' },
+  'cfx-3bit': { rules: ours(TRELLIS, 3, ['0-7'], 'int8'), source: 'three bits an element' },
+  'cfx-1bit-fast': { rules: oneBit(SCALAR), source: 'the bytes of cfx-1bit, half of its coding time, more error' },
+  'cfx-2bit-fast': { rules: twoBits(SCALAR), source: 'the bytes of cfx-2bit, half of its coding time, more error' },
   'cfx-lowrank': {
     rules: [
       // what a 4-bit keyframe saves over 16 bits pays for twice the ranks for as long as this

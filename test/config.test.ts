@@ -110,9 +110,9 @@ test('All mistakes in all sources are reported at once, with file and line', () 
   expect(message.split('\n').map((line) => line.trim())).toEqual([
     '9 mistakes:',
     'flag --hello-timeout: found "soon"; expected a number',
-    'flag --policy: found "nope"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-lowrank"',
+    'flag --policy: found "nope"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-1bit-fast", "cfx-2bit-fast", "cfx-lowrank"',
     'env CFX_STRICT: found "maybe"; expected true or false',
-    `${file}:2: policy: found "paper-1bt"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-lowrank"; did you mean "paper-1bit"?`,
+    `${file}:2: policy: found "paper-1bt"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-1bit-fast", "cfx-2bit-fast", "cfx-lowrank"; did you mean "paper-1bit"?`,
     `${file}:3: strict: found "yes"; expected true or false`,
     expect.stringMatching(/:4: polcy: found an unknown key; expected one of .*; did you mean "policy"\?$/),
     `${file}:5: agreeTimeoutSeconds: found 0; expected a number > 0`,

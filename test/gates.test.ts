@@ -57,8 +57,10 @@ describe.each(traces)('%s', (trace) => {
     expect(errorOf('paper-2bit')).toBeLessThan(errorOf('paper-1bit'));
   });
 
-  test("Ours beat the paper's of the same class", () => {
-    expect(errorOf('cfx-1bit')).toBeLessThan(errorOf('paper-1bit'));
-    expect(errorOf('cfx-2bit')).toBeLessThan(errorOf('paper-2bit'));
+  test("Ours beat the paper's of the same class, and a trellis single levels", () => {
+    expect(errorOf('cfx-1bit-fast')).toBeLessThan(errorOf('paper-1bit'));
+    expect(errorOf('cfx-2bit-fast')).toBeLessThan(errorOf('paper-2bit'));
+    expect(errorOf('cfx-1bit')).toBeLessThan(errorOf('cfx-1bit-fast'));
+    expect(errorOf('cfx-2bit')).toBeLessThan(errorOf('cfx-2bit-fast'));
   });
 });

@@ -25,7 +25,7 @@ test.each(Object.keys(PRESETS))('The preset %s is found by its name and compiles
 
 test('An unknown preset names those that exist, and the nearest', () => {
   expect(mistakes(() => loadPolicy('paper-2bits', String))).toEqual([
-    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-lowrank"; did you mean "paper-2bit"?',
+    'policy: found "paper-2bits"; expected a policy file (.json, .yaml) or one of "off", "identity", "stale", "fp8", "int8", "paper-1bit", "paper-2bit", "paper-lowrank32", "paper-lowrank32-int4", "cfx-1bit", "cfx-2bit", "cfx-3bit", "cfx-1bit-fast", "cfx-2bit-fast", "cfx-lowrank"; did you mean "paper-2bit"?',
   ]);
 });
 

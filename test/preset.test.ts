@@ -22,6 +22,8 @@ const sent = (preset: PresetName, shapes: Shapes) => predict(compilePlan({ prese
 describe.each([
   ['cfx-1bit', 'paper-1bit'],
   ['cfx-2bit', 'paper-2bit'],
+  ['cfx-1bit-fast', 'paper-1bit'],
+  ['cfx-2bit-fast', 'paper-2bit'],
   ['cfx-lowrank', 'paper-lowrank32-int4'],
 ] as const)('%s sends no more bytes than %s, keyframes included', (own, papers) => {
   test.each(Object.entries(MODELS))('%s', (_, model) => {
@@ -44,4 +46,17 @@ test('There, cfx-lowrank sends 36 times less, and paper-lowrank32-int4 does not 
   const shapes = { ...FLUX, steps: 28, ulysses: 1, ring: 4 };
   expect(sent('cfx-lowrank', shapes).ratio).toBeGreaterThanOrEqual(36);
   expect(sent('paper-lowrank32-int4', shapes).ratio).toBeLessThan(23);
+});
+
+test.each([
+  ['cfx-1bit-fast', 'cfx-1bit'],
+  ['cfx-2bit-fast', 'cfx-2bit'],
+] as const)('%s sends the bytes of %s and keeps as much memory, with no level on a trellis', (fast, full) => {
+  for (const degrees of DEGREES) {
+    for (const steps of [4, 28, 50]) {
+      const shapes = { ...FLUX, ...degrees, steps };
+      expect(sent(fast, shapes)).toEqual(sent(full, shapes));
+    }
+  }
+  for (const { codec } of compilePlan({ preset: fast }).cells) expect(codec).toMatch(/^lm[123]$/);
 });
