@@ -23,7 +23,7 @@ from targets import compiled  # noqa: E402
 from cfx_shim import proof  # noqa: E402
 from cfx_shim.cpu import library  # noqa: E402
 
-PRESETS = ("off", "identity", "paper-1bit", "paper-2bit", "cfx-1bit", "cfx-2bit")
+PRESETS = ("off", "identity", "paper-1bit", "paper-2bit", "cfx-1bit", "cfx-2bit", "cfx-1bit-fast", "cfx-2bit-fast")
 TOPOLOGIES = {"ulysses2": ["--ulysses_degree", "2"], "ring2": ["--ring_degree", "2"]}
 
 
