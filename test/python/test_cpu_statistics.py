@@ -54,3 +54,19 @@ def test_statistics_of_the_step_before_are_the_same_of_hard_values(kernels, code
     steps[2][0, 3, 5], steps[2][0, 4, 30] = float("nan"), float("inf")
     for order in (1, 2):
         compare(steps, codec, order, taken="previous")
+
+
+# strips that are whole rows, parts of rows longer and shorter than what is fetched ahead, and too narrow to be split more
+WIDE = [((1, 70, 1700), 2), ((1, 70, 2500), 2), ((3, 70, 1200), 3), ((2, 70, 1030), 4)]
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "int8", "topk"])
+def test_threads_share_wide_rows_without_a_trace(kernels, codec, monkeypatch):
+    calls = counted_launches(monkeypatch)
+    for (shape, threads), dtype in itertools.product(WIDE, (torch.float32, torch.bfloat16)):
+        steps = [step.to(dtype) for step in going_on(shape, 2)]
+        for order, base_dtype in itertools.product((1, 2), (NATIVE, INT8)):
+            calls.clear()
+            with launch.shared_by(threads):
+                compare(steps, codec, order, base_dtype=base_dtype)
+            assert calls == [("Encoding", 1), ("Decoding", 1)] * len(steps)

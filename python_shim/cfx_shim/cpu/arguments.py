@@ -17,8 +17,8 @@ from . import library, low_rank_room, shared, tables
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 # sums that are added to in turn; bytes of a block that stays in a core's own cache
 _SUMS, _CACHED = 1 << 17, 1 << 19
-# channels of a strip: of what threads share, and of what one goes through alone
-_STRIP, _WIDEST_STRIP = 512, 4096
+# channels of a strip
+_NARROWEST, _WIDEST = 512, 4096
 _SUM_LANES, _VECTOR = 64, 16
 # of a factor's number, by the class of the codec
 _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.LowRank: 16}
@@ -27,14 +27,15 @@ _FACTOR_BITS = {lowrank_fit.LowRankFit: 2, lowrank_int4.LowRankInt4: 4, lowrank.
 @functools.cache
 def of_call(
     codec, kept_order, feedback, dtype, blocks, own, tokens, channels, x_block_step, x_token_step, message_step, keyframe,
-    continues, eight_bit=False, alone=False, taken=statistics.EXACT, history_step=0,
+    continues, eight_bit=False, alone=False, taken=statistics.EXACT, history_step=0, shares=1,
 ):  # fmt: skip
     """(what kernels are told of sections alike, strips of channels in a block, bytes of scratch that a thread needs).
 
     ``eight_bit``: of how the state is kept. ``taken``: what statistics are of, as in ``cfx_shim.statistics``; ``history_step``:
     bytes from one block's history to the next, or 0 where none is kept.
 
-    ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself.
+    ``alone``: one thread codes all of it, block by block, and what encodes takes a block's statistics itself. ``shares``: into so many
+    strips, if they are not too narrow, a block is split for threads to take its statistics.
     """
     form, item = formats.of(codec), dtype.itemsize
     # with order 0 what is decoded lies as a base would
@@ -59,6 +60,7 @@ def of_call(
         shared.SPLIT: split,
         shared.STARTS: kept_order if keyframe else 0,
         shared.CONTINUES: continues,
+        shared.STRIP: min(channels, _WIDEST, max(_NARROWEST, _in_spans(-(-channels // shares)))),
     }
     sample = numbers[shared.HISTORY_TAKEN], numbers[shared.HISTORY_STRIDE] = _sample.of_tokens(tokens)
     numbers[shared.TAKEN], numbers[shared.STRIDE] = sample if taken == statistics.SAMPLED else (tokens, 1)
@@ -76,7 +78,7 @@ def of_call(
         return _without_scales_of_channels(form, numbers, order, channels, split)
     # the parts of a row are those of its scales, or of the trend where there is one scale
     middle = split if form.half_scales and order == 2 else min(channels, form.group_channels(channels))
-    numbers, strips, of_statistics = _statistics(numbers, order, channels, split, alone)
+    numbers, strips, of_statistics = _statistics(numbers, order, channels, split)
     width = sum(-(-size // _VECTOR) * _VECTOR for size in (middle, channels - middle))
     # of a trellis each token of a batch has a lane, busy or not
     batch = _VECTOR if form.trellis else max(1, min(_VECTOR, shared.BATCH_NUMBERS // width))
@@ -112,10 +114,14 @@ def of_call(
     return Told(numbers, singles), strips, scratch
 
 
-def _statistics(numbers, order, channels, split, alone=False):
+def _in_spans(channels):
+    return -(-channels // shared.SUM_SPAN) * shared.SUM_SPAN
+
+
+def _statistics(numbers, order, channels, split):
     """(``numbers`` and those that statistics need, strips of channels in a block, bytes of scratch) at residual ``order``."""
-    strip = min(_WIDEST_STRIP if alone else _STRIP, channels)
-    row, sums, lanes = -(-strip // shared.SUM_SPAN) * shared.SUM_SPAN, 3 if order == 2 else 1, _SUM_LANES
+    strip = numbers[shared.STRIP]
+    row, sums, lanes = _in_spans(strip), 3 if order == 2 else 1, _SUM_LANES
     while lanes > 1 and lanes * row * sums > _SUMS:
         lanes //= 2
     # of groups that are folded in halves no more wait than their number has bits
@@ -124,7 +130,7 @@ def _statistics(numbers, order, channels, split, alone=False):
     # tokens of a lane are often a multiple of what a cache's ways are apart, so of a large block few fit in it at once
     block_bytes = numbers[shared.TOKENS] * channels * numbers[shared.ITEM_BYTES]
     at_once = shared.SUM_TOKENS if block_bytes <= _CACHED else 2
-    return numbers | {shared.STRIP: strip, shared.LANES: lanes, shared.TOKENS_AT_ONCE: at_once}, strips, room
+    return numbers | {shared.LANES: lanes, shared.TOKENS_AT_ONCE: at_once}, strips, room
 
 
 def _without_scales_of_channels(form, numbers, order, channels, split):

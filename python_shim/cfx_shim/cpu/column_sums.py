@@ -161,19 +161,28 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
     row_bytes, rest, x_rows, span = row_bytes_of(count), scratch, scratch + _ROOM, 4 * _SPAN
     base_row, beta, _ = rows_of(scratch, count)
     base_rows, trend_rows = x_rows + span * _TOKENS, x_rows + 2 * span * _TOKENS
-    # of whole rows what is read next is behind what is read now, else behind a row
-    x_ahead, base_ahead = stride * x_step, stride * state_step
+    # of whole rows what is read next is behind what is read now; of others that holds for the first ``near`` channels, behind which the
+    # next row's come, or where rows are short for none
+    near, x_ahead, base_ahead, codes_ahead = 0, stride * x_step, stride * state_step, stride * channels
     if count == channels and stride == 1:
-        x_ahead = base_ahead = _AHEAD
+        x_ahead, base_ahead, codes_ahead = _AHEAD, _AHEAD, _AHEAD // item
+    elif count * item > _AHEAD:
+        near = (count - _AHEAD // item) // _SPAN * _SPAN
+        x_ahead, base_ahead = x_ahead + _AHEAD - count * item, base_ahead + _AHEAD - count * state_item
+        codes_ahead += _AHEAD // item - count
     # with order 0 what is taken off is float32
     alike = kind == FLOAT32 or order > 0 or measure == VALUES or measure == FINITE_VALUES
     as_it_lies = alike and (order == 0 or not eight_bit)
     done = 0
     if as_it_lies and measure == PRODUCTS:
         done = count // _SPAN * _SPAN
-        told = number, x, step * x_step, x_ahead, base, step * state_step, base_ahead
-        of_trend = codes, step * channels, max(x_ahead // item, _VECTOR), scales, step * scale_step
-        _add_products(kind, (*told, *of_trend, total, row_bytes, done))
+        if near > 0:
+            told = number, x, step * x_step, _AHEAD, base, step * state_step, _AHEAD
+            of_trend = codes, step * channels, _AHEAD // item, scales, step * scale_step
+            _add_products(kind, (*told, *of_trend, total, row_bytes, near))
+        told = number, x + near * item, step * x_step, x_ahead, base + near * item, step * state_step, base_ahead
+        of_trend = codes + near, step * channels, codes_ahead, scales + near // GROUP, step * scale_step
+        _add_products(kind, (*told, *of_trend, total + 4 * near, row_bytes, done - near))
     for c in range(done, count, _SPAN):
         here = min(_SPAN, count - c)
         x_now, x_now_step = x + c * item, step * x_step
@@ -197,7 +206,8 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
         if measure == PRODUCTS:
             _add_widened_products(number, x_now, base_now, trend_rows, total + 4 * c, row_bytes)
         else:
-            told = number, x_now, x_now_step, x_ahead, base_now, base_now_step, base_ahead
+            x_ahead_now, base_ahead_now = (_AHEAD, _AHEAD) if c < near else (x_ahead, base_ahead)
+            told = number, x_now, x_now_step, x_ahead_now, base_now, base_now_step, base_ahead_now
             _add(measure, kind_now, (*told, trend_rows, beta + 4 * c, total + 4 * c))
 
 

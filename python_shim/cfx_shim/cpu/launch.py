@@ -6,6 +6,7 @@ without Python's lock; threads are started at the first message large enough to 
 
 import contextlib
 import ctypes
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -51,12 +52,13 @@ class Encoding:
         steps = x.stride(0), x.stride(1), message.stride(0)
         self._sections, count = _Sections(xs, states, message, offsets, histories), len(xs) * blocks
         self._elements, kernels = count * tokens * channels, library.kernels()
-        # one thread goes block by block, so that what statistics have read is in cache for what codes it
-        alone = _workers(self._elements) == 1 and not histories
+        # one thread goes block by block, so that what statistics have read is in cache for what codes it; more have alike work
+        workers = _workers(self._elements)
+        alone, shares = workers == 1 and not histories, workers // math.gcd(count, workers)
         self._workers = 1 if alone else None
         self._told, strips, self._scratch = arguments.of_call(
             codec, order, feedback, x.dtype, blocks, own, tokens, channels, *steps, keyframe, continues, in_eight_bits(states), alone,
-            statistics, histories[0].stride(0) if histories else 0,
+            statistics, histories[0].stride(0) if histories else 0, shares,
         )
         passes = [("statistics", count * strips), ("history", len(histories) * blocks), ("encode", count * tokens)]
         self._passes = [(kernels[arguments.kernel_name(codec, end)], pieces) for end, pieces in passes if pieces]
