@@ -45,7 +45,7 @@ def main():
     print(f"{args.topology}, {args.steps} steps, {args.rounds} rounds, codecs {'plain' if args.plain else 'compiled'}; "
           f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     for name, values in ratios.items():
-        print(f"{name:12} {statistics.median(values):.3f} x unattached  (min {min(values):.3f}, max {max(values):.3f})")
+        print(f"{name:14} {statistics.median(values):.3f} x unattached  (min {min(values):.3f}, max {max(values):.3f})")
 
 
 def measured(args, plans, kernels):

@@ -99,7 +99,7 @@ def main():
     print(f"{args.topology} over {args.rate}, {args.steps} steps, {args.rounds} rounds; {platform.machine()}, {os.cpu_count()} cores")
     for policy, values in seconds.items():
         ratio = statistics.median(base / value for base, value in zip(seconds[first], values))
-        print(f"{policy:12} {statistics.median(values):6.2f} s  {ratio:5.2f} x faster than {first}  {wires[policy] / 1e6:8.2f} MB per rank and picture")
+        print(f"{policy:14} {statistics.median(values):6.2f} s  {ratio:5.2f} x faster than {first}  {wires[policy] / 1e6:8.2f} MB per rank and picture")
 
 
 if __name__ == "__main__":
