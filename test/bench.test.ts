@@ -26,7 +26,7 @@ async function cfx(argv: string[], env: { [name: string]: string | undefined } =
 describe('what is asked for', () => {
   test('is what presets use, at their residual orders, and the top-k of the paper', () => {
     expect(DEFAULT_CODECS).toEqual(
-      'binary int2 lowrank_r32 lowrank_int4_r32 lowrank_fit_b15 lowrank_fit_b31 topk lm4 tcq1 tcq2 tcq3 centred4 centred5 fp8 int8'.split(
+      'binary int2 lowrank_r32 lowrank_int4_r32 lowrank_fit_b15 lowrank_fit_b31 topk lm1 lm2 lm3 lm4 tcq1 tcq2 tcq3 centred4 centred5 fp8 int8'.split(
         ' ',
       ),
     );
