@@ -161,8 +161,8 @@ def _add_tokens(common, section, block, start, count, token, number, stride, mea
     row_bytes, rest, x_rows, span = row_bytes_of(count), scratch, scratch + _ROOM, 4 * _SPAN
     base_row, beta, _ = rows_of(scratch, count)
     base_rows, trend_rows = x_rows + span * _TOKENS, x_rows + 2 * span * _TOKENS
-    # of whole rows what is read next is behind what is read now; of others that holds for the first ``near`` channels, behind which the
-    # next row's come, or where rows are short for none
+    # what is read next: of whole rows what is behind; of parts of rows too, for their first ``near`` channels, and for the others the
+    # next row's part; of parts shorter than what is fetched ahead the same channels of the next row
     near, x_ahead, base_ahead, codes_ahead = 0, stride * x_step, stride * state_step, stride * channels
     if count == channels and stride == 1:
         x_ahead, base_ahead, codes_ahead = _AHEAD, _AHEAD, _AHEAD // item
